@@ -1,0 +1,146 @@
+/*
+ * The shim's session: one context on a device, its ring, its reply slots and
+ * the shared memory that bulk data travels through. The APIs (opencl/, later egl/
+ * and gles/) build on this and know nothing of transports.
+ *
+ * A session is made by the first call that needs it and belongs to the process;
+ * a child of fork() does not inherit it (see session_get()). No thread is made here.
+ *
+ * Making a call:
+ *
+ *     struct call c;
+ *     if (call_begin(&c, s, VGPU_API_OPENCL, number, payload, true) < 0) {
+ *         return CL_OUT_OF_RESOURCES;       // the session is lost
+ *     }
+ *     wire_put(&c.out, ...);                // exactly `payload` bytes
+ *     call_send(&c);
+ *     if (call_wait(&c) == 0) {
+ *         ... wire_get(&c.reply) ...
+ *     }
+ *     call_end(&c);
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire.h"
+
+struct session;
+
+/**
+ * session_get: this process's session, opened at the first call.
+ *
+ * Returns NULL when there is no device or server; the reason has then been
+ * reported, once, on stderr if VGPU_DEBUG is set. After fork() the child gets a new
+ * session of its own and all handles of its parent are dead in it.
+ */
+struct session *session_get(void);
+
+/** session_lost: whether the session can make no more calls. */
+bool session_lost(struct session *s);
+
+/**
+ * session_new_id: an object id that no live object of this session has.
+ * session_free_id: give it back, after the call that drops the object was sent.
+ *
+ * Ids are dense, from 1, and below VGPU_OBJECTS_MAX; 0 is returned when all
+ * are taken.
+ */
+uint64_t session_new_id(struct session *s);
+void session_free_id(struct session *s, uint64_t id);
+
+/* --- calls ---------------------------------------------------------------- */
+
+struct call {
+    struct session *session;
+    struct wire_out out;  /* between begin and send: the payload, to be filled */
+    struct wire_in reply; /* between wait and end: the answer's payload */
+    uint32_t size;        /* of the message */
+    uint32_t slot;        /* 0: no answer wanted */
+    uint32_t seq;
+};
+
+/**
+ * call_begin: start a message with @payload bytes (a multiple of 8), at most
+ * call_payload_max().
+ *
+ * @reply: whether an answer is wanted. Waits for a reply slot and for space in
+ * the ring. Returns 0, holding the ring's lock until call_send(), or -1 if the session
+ * is lost and nothing is to be undone.
+ */
+int call_begin(struct call *c, struct session *s, enum vgpu_api api,
+               uint16_t number, size_t payload, bool reply);
+size_t call_payload_max(struct session *s);
+
+/** call_send: publish the message; wakes the worker if it sleeps. */
+void call_send(struct call *c);
+
+/**
+ * call_wait: wait for the answer; only for a call that wanted one.
+ *
+ * Spins for a bounded, adaptive time and then blocks. Returns 0 with `reply` at
+ * the answer, or -1 if the call was not made (the session is lost or the worker
+ * refused the message); call call_end() in both cases.
+ */
+int call_wait(struct call *c);
+
+/** call_end: give the reply slot back. Not for calls without an answer. */
+void call_end(struct call *c);
+
+/* --- shared memory -------------------------------------------------------- */
+
+/*
+ * Payloads up to this many bytes go inline; above it through shared memory.
+ */
+#define BULK_INLINE_MAX 4096u
+
+/*
+ * A piece of memory that the worker sees too. The first 64 bytes of what is allocated are
+ * a header (struct bulk_header, bulk.h) that says when the worker is done with it.
+ */
+struct bulk {
+    struct wire_span span; /* what to tell the worker: the data, no header */
+    void *data;            /* the same bytes here */
+};
+
+/**
+ * bulk_alloc: @size bytes of shared memory from the pool, aligned to 64.
+ *
+ * Returns 0, or -1 if the budget is used up (the worker decides) or the session
+ * is lost. Waits while the pool is full of data the worker still reads.
+ */
+int bulk_alloc(struct session *s, size_t size, struct bulk *b);
+
+/** bulk_free: @b is used by nobody any more. */
+void bulk_free(struct session *s, struct bulk *b);
+
+/**
+ * bulk_free_later: @b was handed to a command that may still be running; it
+ * goes back to the pool when the worker has marked it done.
+ */
+void bulk_free_later(struct session *s, struct bulk *b);
+
+/** bulk_is_done: whether the worker has marked @b done (acquire). */
+bool bulk_is_done(const struct bulk *b);
+
+/**
+ * bulk_find: whether the @size bytes at @ptr are shared memory already (a mapped
+ * buffer, say). If so @span is set and true returned.
+ */
+bool bulk_find(struct session *s, const void *ptr, size_t size,
+               struct wire_span *span);
+
+/**
+ * region_create: a blob of its own, @size bytes, page-aligned, for memory that
+ * an API object lives in. region_destroy: unmap it and give it up; the call that
+ * drops the object must have been sent before.
+ */
+int region_create(struct session *s, size_t size, struct bulk *b);
+void region_destroy(struct session *s, struct bulk *b);
+
+#endif
