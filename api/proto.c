@@ -4,7 +4,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#define _GNU_SOURCE
 #include "proto.h"
 
 #include <errno.h>
