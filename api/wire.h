@@ -51,6 +51,14 @@ enum wire_session_call {
     WIRE_PING = 1, /* no payload; answered with none, after all before it */
 };
 
+/*
+ * Set in wire_span.blob beside the blob's id: the 64 bytes in front of the data
+ * are a struct bulk_header in which the worker sets `done` as soon as no command
+ * uses the data any more. Without it nothing but the data may be touched:
+ * it lies in the middle of a mapped buffer, say.
+ */
+#define WIRE_SPAN_TRACKED (1ull << 63)
+
 /* Bytes within a blob of the context. Crosses as three items. */
 struct wire_span {
     uint64_t blob;   /* 0: no blob; the bytes follow inline, `size` of them */
