@@ -41,6 +41,23 @@ struct session;
  */
 struct session *session_get(void);
 
+/*
+ * Optimisations that VGPU_PERF=no_spin,no_async_create,... switches off. Results
+ * are the same with and without each.
+ */
+enum session_perf {
+    PERF_SPIN,         /* spin for a moment before sleeping */
+    PERF_ASYNC_CREATE, /* do not wait for what can be checked here */
+    PERF_CACHE,        /* ask for constant information once */
+    PERF_BULK,         /* stream large transfers, and none from shared memory */
+};
+
+/** session_perf: whether optimisation @what is on. */
+bool session_perf(struct session *s, enum session_perf what);
+
+/** session_is_current: whether @s is this process's (not its parent's). */
+bool session_is_current(struct session *s);
+
 /** session_lost: whether the session can make no more calls. */
 bool session_lost(struct session *s);
 
@@ -106,6 +123,7 @@ void call_end(struct call *c);
 struct bulk {
     struct wire_span span; /* what to tell the worker: the data, no header */
     void *data;            /* the same bytes here */
+    void *owner;           /* the pool's own */
 };
 
 /**
@@ -128,6 +146,9 @@ void bulk_free_later(struct session *s, struct bulk *b);
 /** bulk_is_done: whether the worker has marked @b done (acquire). */
 bool bulk_is_done(const struct bulk *b);
 
+/** bulk_header: the header of @b, which came from bulk_alloc(). */
+struct bulk_header *bulk_header(const struct bulk *b);
+
 /**
  * bulk_find: whether the @size bytes at @ptr are shared memory already (a mapped
  * buffer, say). If so @span is set and true returned.
@@ -142,5 +163,26 @@ bool bulk_find(struct session *s, const void *ptr, size_t size,
  */
 int region_create(struct session *s, size_t size, struct bulk *b);
 void region_destroy(struct session *s, struct bulk *b);
+
+/* --- answers that arrive late ---------------------------------------------- */
+
+/*
+ * A command that was sent without waiting and fills shared memory which then has to
+ * be copied to where the program wants it. Whenever an answer has been waited
+ * for, everything that the worker has marked done by then is copied, before the
+ * waiting call returns.
+ */
+struct late {
+    struct late *next;
+    struct bulk bulk;
+    /* Copy from bulk.data and free this; not called if the session is lost. */
+    void (*arrive)(struct late *late);
+};
+
+/** late_add: watch @late, whose command was sent or is about to be. */
+void late_add(struct session *s, struct late *late);
+
+/** late_sweep: copy all that is done. Called by call_wait(). */
+void late_sweep(struct session *s);
 
 #endif

@@ -29,7 +29,8 @@ struct transport_ops {
 
     /*
      * Open a context at @address (a socket's or device's path, NULL for the
-     * default). Returns NULL and a sentence in @why, at most @n bytes.
+     * default). Returns NULL and a sentence in @why, at most @n bytes; an empty
+     * one if there just is no such device here.
      */
     struct transport *(*open)(const char *address, char *why, size_t n);
 

@@ -1,0 +1,245 @@
+/*
+ * Calls: messages into the ring, and waiting for their answers.
+ *
+ * The lock of the ring is held from call_begin() to call_send(), while the
+ * message is written in place. A reply slot belongs to one thread from begin to
+ * end, so waiting needs no lock.
+ *
+ * Waiting spins first, since two sleeps cost more than most calls: for at most
+ * SPIN_NS_MAX, for less when spinning has not paid lately, and never for
+ * nothing, so that it can grow again. A spinner looks at the ring's fatal word too.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "impl.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SPIN_NS_MAX 50000
+#define SPIN_NS_MIN 2000
+/* Looks at the slot between two looks at the clock. */
+#define SPIN_BURST 64
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Whether @slot reached @seq within @ns. */
+static bool spin(struct session *s, struct ring_slot *slot, uint32_t seq,
+                 uint32_t ns)
+{
+    uint64_t end = now_ns() + ns;
+
+    do {
+        for (int i = 0; i < SPIN_BURST; i++) {
+            if (ring_slot_is_done(slot, seq)) {
+                return true;
+            }
+            relax();
+        }
+    } while (!ring_fatal(s->ring.map) && now_ns() < end);
+    return ring_slot_is_done(slot, seq);
+}
+
+/* Spin for as long as it has been worth it lately, and learn from the result. */
+static bool spin_adaptively(struct session *s, struct ring_slot *slot,
+                            uint32_t seq)
+{
+    uint32_t ns = atomic_load_explicit(&s->spin_ns, memory_order_relaxed);
+    bool done = spin(s, slot, seq, ns);
+
+    if (done) {
+        ns = ns + ns / 2 < SPIN_NS_MAX ? ns + ns / 2 : SPIN_NS_MAX;
+    } else {
+        ns = ns - ns / 4 > SPIN_NS_MIN ? ns - ns / 4 : SPIN_NS_MIN;
+    }
+    atomic_store_explicit(&s->spin_ns, ns, memory_order_relaxed);
+    return done;
+}
+
+int slot_wait(struct session *s, uint32_t slot, uint32_t seq)
+{
+    struct ring_slot *at = ring_slot(s->ring.map, slot);
+
+    if (ring_slot_is_done(at, seq) ||
+        (session_perf(s, PERF_SPIN) && spin_adaptively(s, at, seq))) {
+        return 0;
+    }
+    if (session_lost(s)) {
+        return -1;
+    }
+    atomic_fetch_add_explicit(&s->sleeps, 1, memory_order_relaxed);
+    if (s->ops->wait(s->transport, s->ring.map, slot, seq) < 0 ||
+        ring_fatal(s->ring.map)) {
+        session_give_up(s);
+        return -1;
+    }
+    return 0;
+}
+
+void session_ring_doorbell(struct session *s)
+{
+    atomic_fetch_add_explicit(&s->doorbells, 1, memory_order_relaxed);
+    if (s->ops->doorbell(s->transport) < 0) {
+        session_give_up(s);
+    }
+}
+
+size_t call_payload_max(struct session *s)
+{
+    return ring_message_max(s->producer.size) - sizeof(struct wire_header);
+}
+
+/* Take a reply slot, under the ring's lock. Returns 0 if the session is lost. */
+static uint32_t take_slot(struct session *s)
+{
+    while (!s->free_slot_count && !session_lost(s)) {
+        s->slot_waiters++;
+        pthread_cond_wait(&s->slot_free, &s->ring_lock);
+        s->slot_waiters--;
+    }
+    return s->free_slot_count ? s->free_slots[--s->free_slot_count] : 0;
+}
+
+static void put_slot(struct session *s, uint32_t slot)
+{
+    s->free_slots[s->free_slot_count++] = (uint8_t)slot;
+    if (s->slot_waiters) {
+        pthread_cond_signal(&s->slot_free);
+    }
+}
+
+/* Space for the message, under the ring's lock. NULL: the session is lost. */
+static uint8_t *reserve(struct session *s, uint32_t size)
+{
+    void *at;
+
+    while (!(at = ring_reserve(&s->producer, size))) {
+        if (slot_wait(s, 0, ring_space_position(&s->producer, size)) < 0) {
+            return NULL;
+        }
+    }
+    return at;
+}
+
+static uint32_t thread_number(void)
+{
+    static __thread uint32_t number;
+
+    if (!number) {
+        number = (uint32_t)gettid();
+    }
+    return number;
+}
+
+int call_begin(struct call *c, struct session *s, enum vgpu_api api,
+               uint16_t number, size_t payload, bool reply)
+{
+    size_t bytes = sizeof(struct wire_header) + payload;
+    struct wire_header header = {
+        .size = (uint32_t)((bytes + RING_ALIGN - 1) & ~(RING_ALIGN - 1)),
+        .payload = (uint32_t)payload,
+        .api = (uint16_t)api,
+        .call = number,
+        .thread = thread_number(),
+    };
+    uint8_t *at;
+
+    if (payload > call_payload_max(s)) {
+        return -1;
+    }
+    pthread_mutex_lock(&s->ring_lock);
+    if (session_lost(s)) {
+        goto fail;
+    }
+    if (reply) {
+        header.slot = (uint16_t)take_slot(s);
+        if (!header.slot) {
+            goto fail;
+        }
+        header.seq = ++s->slot_seq[header.slot];
+    }
+    at = reserve(s, header.size);
+    if (!at) {
+        goto fail_slot;
+    }
+    memcpy(at, &header, sizeof(header));
+    memset(at + bytes, 0, header.size - bytes);
+    wire_out_init(&c->out, at + sizeof(header), payload);
+    c->session = s;
+    c->size = header.size;
+    c->slot = header.slot;
+    c->seq = header.seq;
+    return 0;
+
+fail_slot:
+    if (header.slot) {
+        s->slot_seq[header.slot]--;
+        put_slot(s, header.slot);
+    }
+fail:
+    pthread_mutex_unlock(&s->ring_lock);
+    return -1;
+}
+
+void call_send(struct call *c)
+{
+    struct session *s = c->session;
+    bool asleep;
+
+    assert(!c->out.bad && c->out.p == c->out.end);
+    s->calls++;
+    asleep = ring_commit(&s->producer, c->size);
+    pthread_mutex_unlock(&s->ring_lock);
+    if (asleep) {
+        session_ring_doorbell(s);
+    }
+}
+
+int call_wait(struct call *c)
+{
+    struct session *s = c->session;
+    struct ring_slot *slot = ring_slot(s->ring.map, c->slot);
+    uint32_t size;
+
+    if (slot_wait(s, c->slot, c->seq) < 0) {
+        return -1;
+    }
+    if (atomic_load_explicit(&s->late_count, memory_order_relaxed)) {
+        late_sweep(s);
+    }
+    if (slot->status != WIRE_OK) {
+        if (slot->status != WIRE_UNKNOWN) {
+            session_give_up(s);
+        }
+        return -1;
+    }
+    size = slot->size;
+    wire_in_init(&c->reply, ring_reply(s->ring.map, c->slot),
+                 size < RING_REPLY_SIZE ? size : RING_REPLY_SIZE);
+    return 0;
+}
+
+void call_end(struct call *c)
+{
+    struct session *s = c->session;
+
+    pthread_mutex_lock(&s->ring_lock);
+    put_slot(s, c->slot);
+    pthread_mutex_unlock(&s->ring_lock);
+}
