@@ -100,6 +100,21 @@ static size_t take_fds(struct msghdr *msg, int fds[PROTO_FDS_MAX])
     return n;
 }
 
+/* Whether @size bytes with @n fds are what @m's type asks for. */
+static bool is_valid(const union proto_any *m, ssize_t size, size_t n)
+{
+    const struct packet *packet =
+        size >= (ssize_t)sizeof(m->type) ? packet_of(m->type) : NULL;
+
+    if (!packet || packet->size != size || n < packet->fds_min ||
+        n > packet->fds_max) {
+        return false;
+    }
+    /* Whoever reads status 0 may rely on the fd. */
+    return m->type != PROTO_BLOB_CREATED ||
+           (m->blob_created.status == 0) == (n == 1);
+}
+
 static void terminate_texts(union proto_any *m)
 {
     switch (m->type) {
@@ -128,7 +143,6 @@ int proto_recv(int sock, union proto_any *m, int fds[PROTO_FDS_MAX])
         .msg_control = control.buf,
         .msg_controllen = sizeof(control.buf),
     };
-    const struct packet *packet;
     ssize_t size;
     size_t n;
 
@@ -146,9 +160,7 @@ int proto_recv(int sock, union proto_any *m, int fds[PROTO_FDS_MAX])
     if (size == 0 && n == 0) {
         return 0;
     }
-    packet = size >= (ssize_t)sizeof(m->type) ? packet_of(m->type) : NULL;
-    if (!packet || packet->size != size || n < packet->fds_min ||
-        n > packet->fds_max || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+    if (!is_valid(m, size, n) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
         for (size_t i = 0; i < PROTO_FDS_MAX; i++) {
             if (fds[i] >= 0) {
                 close(fds[i]);

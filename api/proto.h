@@ -48,7 +48,7 @@ enum proto_type {
     PROTO_BLOB_DESTROY = 33,
     PROTO_RING_EVENT = 34, /* fd: the eventfd to signal for this ring */
     /* worker -> client */
-    PROTO_BLOB_CREATED = 48, /* fd: the memfd, if status is 0 */
+    PROTO_BLOB_CREATED = 48, /* fd: the memfd, if and only if status is 0 */
     PROTO_LOST = 49,
 };
 
@@ -149,7 +149,8 @@ int proto_send(int sock, const void *m, const int *fds, size_t n);
 /**
  * proto_recv: receive one packet into @m and its fds into @fds.
  *
- * Returns 1; 0 at end of file; -EAGAIN if @sock is non-blocking and nothing is
+ * Returns 1; 0 at end of file (-ECONNRESET if the peer had not read everything
+ * when it closed); -EAGAIN if @sock is non-blocking and nothing is
  * there; -EPROTO if it is not a packet of this protocol (any fds that came with it
  * are closed); or another -errno. @fds gets exactly the number that belongs to the
  * type, the rest is -1; they are the caller's to close, with FD_CLOEXEC set.

@@ -48,8 +48,9 @@ const char *ring_producer_init(struct ring_producer *p, void *ring,
                                size_t bytes)
 {
     struct ring_header *hdr = ring;
+    uint32_t size = ring_cmd_size(bytes);
 
-    if (bytes < ring_bytes(RING_CMD_MIN)) {
+    if (!size) {
         return "the ring's memory is too small";
     }
     if (hdr->magic != RING_MAGIC) {
@@ -58,14 +59,15 @@ const char *ring_producer_init(struct ring_producer *p, void *ring,
     if (hdr->version != VGPU_PROTOCOL_VERSION) {
         return "the ring is of another protocol version";
     }
-    if (hdr->cmd_size != ring_cmd_size(bytes)) {
+    if (hdr->cmd_size != size) {
         return "the ring's size is not its memory's";
     }
     p->hdr = hdr;
     p->cmd = (uint8_t *)ring + RING_CMD_OFFSET;
-    p->size = hdr->cmd_size;
+    p->size = size;
     p->tail = atomic_load_explicit(&hdr->tail, memory_order_relaxed);
-    p->head = p->tail;
+    p->head = atomic_load_explicit(&ring_slot(ring, 0)->done,
+                                   memory_order_acquire);
     return NULL;
 }
 
@@ -133,6 +135,16 @@ bool ring_format(struct ring_consumer *c, void *ring, size_t bytes)
     return true;
 }
 
+/*
+ * Copy out of memory that the guest may be writing. The barrier keeps the
+ * compiler from reading the original again in place of the copy.
+ */
+static void copy_once(void *to, const uint8_t *from, size_t n)
+{
+    memcpy(to, from, n);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 enum ring_result ring_consume(struct ring_consumer *c, void *buf,
                               uint32_t *size, bool *signal)
 {
@@ -150,20 +162,21 @@ enum ring_result ring_consume(struct ring_consumer *c, void *buf,
         if (tail - c->head > c->size || tail % RING_ALIGN) {
             return RING_BROKEN;
         }
-        memcpy(start, c->cmd + at, sizeof(start));
+        copy_once(start, c->cmd + at, sizeof(start));
         n = start[0];
         if (n < RING_ALIGN || n % RING_ALIGN || n > tail - c->head ||
             n > c->size - at) {
             return RING_BROKEN;
         }
+        /* At the area's start there is nothing to pass over: no endless row. */
         pad = start[1] == 0 && start[2] == 0 && start[3] == 0 &&
-              n == c->size - at;
+              n == c->size - at && at;
         if (!pad) {
             if (n < sizeof(struct wire_header) ||
                 n > ring_message_max(c->size)) {
                 return RING_BROKEN;
             }
-            memcpy(buf, c->cmd + at, n);
+            copy_once(buf, c->cmd + at, n);
             /* The guest may have changed it since: what was checked counts. */
             memcpy(buf, start, sizeof(start));
             *size = n;

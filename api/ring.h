@@ -14,7 +14,8 @@
  * (worker) copies each message out, once, before it looks at it, and publishes
  * its head in slot 0's `done`. Positions are free-running 32-bit byte counts.
  * A message never wraps: what is left at the end of the area is passed over with
- * padding, whose first four words are its size and three zeros.
+ * padding, whose first four words are its size and three zeros. (A message looks
+ * different: call 0 of API 0 does not exist.)
  *
  * Slots 1..63 carry answers. A guest thread that wants one takes a slot, puts
  * its number and a new sequence number into the message, and waits until the
