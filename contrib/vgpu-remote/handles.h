@@ -55,10 +55,6 @@ void *handles_take(struct handles *h, uint64_t id, unsigned type,
  */
 uint64_t handles_host_id(struct handles *h, unsigned type, void *object);
 
-/** handles_each: call @fn for every live object of @type, in no order. */
-void handles_each(struct handles *h, unsigned type,
-                  void (*fn)(void *object, void *opaque), void *opaque);
-
 /** handles_count: live guest objects. */
 uint32_t handles_count(struct handles *h);
 

@@ -1,5 +1,5 @@
 /*
- * A worker's session: one guest context. Its ring, the thread that reads it, and
+ * A worker's session: one guest context. Its ring, the threads that read it, and
  * what a call needs while it is being made. Generated decoders (opencl_serve.c)
  * and hand-written halves (cl_*.c) build on this.
  *
@@ -12,6 +12,10 @@
  * its call by itself when it is done. So a program with one thread never pays for a
  * change of threads, and one guest thread's wait is never another's.
  *
+ * Only the leader looks objects up and drops them. A thread that blocks must
+ * hold references (clRetain...) to the host's objects that it goes on to use: the
+ * guest may drop them meanwhile.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef SESSION_H
@@ -21,10 +25,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "bulk.h"
-#include "wire.h"
-#include "ring.h"
 #include "handles.h"
+#include "memory.h"
+#include "ring.h"
+#include "wire.h"
+
+#define REQUEST_PINS 8 /* the most spans that one call may look at */
 
 struct session;
 
@@ -35,45 +43,89 @@ struct request {
     struct wire_in in;         /* the payload, private to this thread, aligned to 16 */
     struct wire_out out;       /* the answer's payload, in the slot's reply area */
     bool blocked;              /* between session_block_begin and the answer */
+    unsigned pins;             /* blobs that stay mapped until the answer */
+    struct blob *pinned[REQUEST_PINS];
 };
 
-/* What serves an API: `serve` decodes, makes the call, and answers. */
+/* What serves an API. */
 struct session_api {
     const char *name;
     /*
+     * Decodes, makes the call, and puts the answer into `out`.
+     *
      * Returns WIRE_OK, or why the message was refused: WIRE_MALFORMED ends the
      * context, WIRE_UNKNOWN is only answered. The caller answers
      * the slot: with what `out` holds, and this status.
      */
     enum wire_status (*serve)(struct request *r);
-    /* Release every object that is left; at the session's end. */
-    void (*finish)(struct session *s);
 };
+
+/* --- for those who serve calls -------------------------------------------- */
 
 /** session_handles: the table of the context's objects. */
 struct handles *session_handles(struct session *s);
 
 /**
  * session_span: the memory of @span, which the guest may change at any moment.
+ * It stays mapped until the call is answered.
  *
- * Returns NULL if the span is not within one blob of this context. The mapping
- * stays until session_unref_blob(): calls that keep the pointer beyond their own end
- * take session_ref_blob() on span->blob.
+ * Returns NULL if the span is not within one blob of this context.
  */
-void *session_span(struct session *s, const struct wire_span *span);
-void session_ref_blob(struct session *s, uint64_t blob);
-void session_unref_blob(struct session *s, uint64_t blob);
+void *session_span(struct request *r, const struct wire_span *span);
+
+/**
+ * session_span_blob: a reference to the blob of @span, for commands that use
+ * its memory beyond the answer; blob_unref() it then. NULL like session_span().
+ */
+struct blob *session_span_blob(struct request *r, const struct wire_span *span);
 
 /**
  * session_block_begin: give up the lead: what follows may block. All that must
  * happen in the guest's order is done. Nothing else of the session but its
- * handles (which lock themselves) may be touched until the answer.
+ * handles and blobs (which lock themselves) may be touched until the answer.
  * Calling it twice, or not at all, is fine.
  */
 void session_block_begin(struct request *r);
 
-/** session_fail: report a broken promise of the guest, and end the context. */
-void session_fail(struct session *s, enum ring_fatal why, const char *fmt, ...)
+/**
+ * session_fail: report a broken promise of the guest, and end the context: does
+ * not return.
+ */
+_Noreturn void session_fail(struct session *s, enum ring_fatal why,
+                            const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/** session_charge, session_release: bytes of the client's budget. */
+bool session_charge(struct session *s, uint64_t bytes);
+void session_release(struct session *s, uint64_t bytes);
+
+/* --- for the worker's control thread (worker.c) --------------------------- */
+
+/* What a session is made of; all of it outlives the session. */
+struct session_params {
+    int sock;             /* the context's socket, for PROTO_LOST */
+    int doorbell;         /* eventfd */
+    int epoll;            /* the control thread's: the session adds the doorbell */
+    struct memory *memory;
+    struct budget *budget;
+    unsigned index;       /* of the context, in the budget */
+    const struct session_api *const *apis; /* VGPU_API_COUNT, NULL: not served */
+};
+
+/** session_create: a session without a ring. NULL if memory is short. */
+struct session *session_create(const struct session_params *params);
+
+/**
+ * session_start: format the ring in blob @ring and begin to read it.
+ *
+ * Returns 0 or -errno (-EINVAL: the blob is too small).
+ */
+int session_start(struct session *s, struct blob *ring);
+
+/** session_set_event: signal @fd for ring @n; takes @fd over. */
+void session_set_event(struct session *s, uint32_t n, int fd);
+
+/** session_doorbell: the doorbell, armed by a blocking call, was rung. */
+void session_doorbell(struct session *s);
 
 #endif

@@ -1,0 +1,204 @@
+/*
+ * Isolation, in stages. Each worker goes through all of them between fork() and
+ * the first byte of its guest:
+ *
+ * 1. process     own session (no terminal), SIGKILL when the server dies, no core
+ *                dumps, not traceable, limits on files and memory. The server
+ *                closed every fd but the context's.
+ * 2. files       (where Landlock is missing) a mount namespace: all read-only.
+ * 3. privileges  all capabilities and, by no_new_privs, every way to new ones.
+ * 4. files       Landlock: reads of the system's directories, writes to the
+ *                GPU's devices and to one directory of its own that vanishes.
+ * 5. calls       seccomp: an allow list; no sockets, no namespaces, no tracing, no
+ *                signals to others. Never left out.
+ *
+ * Network: no socket can be made (5), Landlock allows no TCP (4, ABI 4 on),
+ * and where the server may, it has given up the network itself at its start.
+ *
+ * What stays open, and why:
+ * - The host's OpenCL is loaded after all this, so the libraries in /usr and /opt
+ *   and their configuration can be read, and new programs in /usr executed:
+ *   pocl runs `ld` for every kernel. What is executed inherits every restriction.
+ * - Code may be written and executed: pocl compiles to shared objects in the
+ *   worker's directory, GPU drivers to memory.
+ * - A GPU driver's ioctls on /dev/dri and /dev/nvidia* are not filtered: they are
+ *   the way to the GPU, and differ by driver and version.
+ * - /proc and /sys can be read as far as the kernel lets a process of the
+ *   same user: hwloc, LLVM and drivers look there for processors and devices.
+ * - Time on the CPU and the disk space under $TMPDIR are not limited here.
+ * - Workers are forks of one server: their addresses are laid out alike.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "isolate.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "isolate_stages.h"
+#include "vgpu.h"
+
+#define FDS_MAX     8192 /* a blob needs none for long; drivers open some */
+#define DRIVER_DATA (4ull << 30) /* what drivers and compilers need themselves */
+
+/* --- the server's part ------------------------------------------------------ */
+
+const char *isolate_init(struct isolation *iso, bool files_optional)
+{
+    iso->landlock_abi = landlock_abi();
+    iso->server = getpid();
+    if (iso->landlock_abi) {
+        iso->files = ISOLATE_FILES_LANDLOCK;
+    } else if (mounts_possible()) {
+        iso->files = ISOLATE_FILES_MOUNTS;
+    } else if (files_optional) {
+        iso->files = ISOLATE_FILES_NONE;
+    } else {
+        return "workers cannot be kept from this host's files: the kernel has no "
+               "Landlock (5.13 or later, 'landlock' in its lsm= list), and mount "
+               "namespaces are not allowed; enable either, or give "
+               "--no-file-isolation if no guest is hostile";
+    }
+    return NULL;
+}
+
+void isolate_server(struct isolation *iso)
+{
+    prctl(PR_SET_DUMPABLE, 0);
+    iso->no_network = unshare(CLONE_NEWNET) == 0;
+}
+
+static const char *files_text(const struct isolation *iso, char *buf, size_t n)
+{
+    switch (iso->files) {
+    case ISOLATE_FILES_LANDLOCK:
+        snprintf(buf, n, "Landlock (ABI %d)", iso->landlock_abi);
+        break;
+    case ISOLATE_FILES_MOUNTS:
+        snprintf(buf, n, "mount namespace (read-only)");
+        break;
+    case ISOLATE_FILES_NONE:
+        snprintf(buf, n, "NOT ISOLATED (--no-file-isolation)");
+        break;
+    }
+    return buf;
+}
+
+const char *isolate_text(const struct isolation *iso, char *buf, size_t n)
+{
+    char files[64];
+
+    snprintf(buf, n, "files: %s; network: no sockets%s; privileges: none; "
+             "calls: seccomp (%u allowed)",
+             files_text(iso, files, sizeof(files)),
+             iso->no_network ? ", namespace" : "", calls_count());
+    return buf;
+}
+
+void isolate_print(const struct isolation *iso)
+{
+    char files[64];
+
+    printf("process:    session of its own, dies with the server, no core dumps, "
+           "no tracing, limits on fds and memory\n"
+           "files:      %s\n"
+           "network:    no sockets (seccomp)%s%s\n"
+           "privileges: no capabilities, no_new_privs\n"
+           "calls:      seccomp, %u system calls allowed\n",
+           files_text(iso, files, sizeof(files)),
+           iso->landlock_abi >= 4 ? ", no TCP (Landlock)" : "",
+           iso->no_network ? ", empty network namespace" : "", calls_count());
+}
+
+/* --- stage 1: process --------------------------------------------------------- */
+
+static bool limit(int what, rlim_t most)
+{
+    struct rlimit r;
+
+    if (getrlimit(what, &r) < 0) {
+        return false;
+    }
+    if (r.rlim_max == RLIM_INFINITY || r.rlim_max > most) {
+        r.rlim_max = most;
+    }
+    r.rlim_cur = r.rlim_max;
+    return setrlimit(what, &r) == 0;
+}
+
+/*
+ * Not RLIMIT_AS: GPU drivers reserve more addresses than any machine has memory.
+ * Not RLIMIT_NPROC: it counts what else the same user runs.
+ */
+static const char *stage_process(const struct isolation *iso)
+{
+    setsid();
+    umask(077);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != iso->server) {
+        return "the server is gone";
+    }
+    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, FDS_MAX) ||
+        !limit(RLIMIT_FSIZE, VGPU_BLOB_SIZE_MAX)) {
+        return "its limits cannot be set";
+    }
+#ifndef __SANITIZE_ADDRESS__ /* whose shadow counts as terabytes */
+    if (iso->memory_max &&
+        !limit(RLIMIT_DATA, iso->memory_max + DRIVER_DATA)) {
+        return "its memory cannot be limited";
+    }
+#endif
+    return NULL;
+}
+
+/* --- stage 3: privileges ------------------------------------------------------- */
+
+static const char *stage_privileges(void)
+{
+    struct __user_cap_header_struct head = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+    for (int cap = 0; cap <= CAP_LAST_CAP; cap++) {
+        prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* refused to ordinary users */
+    }
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (syscall(SYS_capset, &head, none) < 0) {
+        return "its capabilities cannot be dropped";
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        return "no_new_privs cannot be set";
+    }
+    if (prctl(PR_SET_DUMPABLE, 0) < 0) {
+        return "it cannot be protected from tracing";
+    }
+    return NULL;
+}
+
+/* --- all of them ---------------------------------------------------------------- */
+
+const char *isolate_worker(const struct isolation *iso, const char *directory)
+{
+    const char *why = stage_process(iso);
+
+    if (!why && iso->files == ISOLATE_FILES_MOUNTS) {
+        why = mounts_apply(directory);
+    }
+    if (!why) {
+        why = stage_privileges();
+    }
+    if (!why && iso->files == ISOLATE_FILES_LANDLOCK) {
+        why = landlock_apply(iso, directory);
+    }
+    return why ? why : calls_apply();
+}

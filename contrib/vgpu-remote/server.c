@@ -1,0 +1,524 @@
+/*
+ * One thread, one epoll set: signals, the listening socket, and the clients.
+ *
+ * A client is a connection; it lives until it has no connection and no worker
+ * any more. A context is a worker process: made by CONTEXT_CREATE, and gone when
+ * the process has been reaped, whatever ended it. The server never waits for
+ * either: what a worker says it says to its client, on a socket of their own.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "server.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "budget.h"
+#include "listen.h"
+#include "log.h"
+#include "proto.h"
+#include "ring.h"
+#include "tempdir.h"
+#include "worker.h"
+
+#define CLIENTS_MAX 256u
+
+struct context {
+    struct client *client;
+    struct context *next; /* of all */
+    pid_t pid;
+    unsigned index; /* in the client's budget */
+    uint32_t number; /* the client's */
+    char name[VGPU_NAME_MAX];
+    char *directory;
+};
+
+struct client {
+    struct client *next; /* of all */
+    int fd;              /* -1: gone, but its workers are not yet */
+    bool welcome;        /* HELLO was answered */
+    char name[VGPU_NAME_MAX];
+    struct budget *budget;
+    bool taken[BUDGET_CONTEXTS]; /* indices in use */
+    unsigned contexts;
+};
+
+struct server {
+    const struct server_params *p;
+    int epoll, signals, listener;
+    struct client *clients;
+    unsigned n_clients;
+    struct context *contexts;
+    unsigned n_contexts;
+    uint64_t contexts_total;
+    bool stop;
+};
+
+/* --- contexts --------------------------------------------------------------- */
+
+/*
+ * In the new process: keep only what is the worker's, as fds 3 and 4, and none
+ * of what other clients share with their workers.
+ */
+static _Noreturn void become_worker(struct server *s, struct context *ctx,
+                                    const int fds[2])
+{
+    struct worker_params params = {
+        .sock = 3,
+        .doorbell = 4,
+        .client = ctx->client->name,
+        .name = ctx->name,
+        .context = ctx->number,
+        .budget = ctx->client->budget,
+        .index = ctx->index,
+        .directory = ctx->directory,
+        .isolation = s->p->isolation,
+    };
+    int null = open("/dev/null", O_RDWR);
+    int sock = fcntl(fds[0], F_DUPFD, 16), bell = fcntl(fds[1], F_DUPFD, 16);
+    sigset_t none;
+
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+        dup3(sock, params.sock, O_CLOEXEC) < 0 ||
+        dup3(bell, params.doorbell, O_CLOEXEC) < 0 ||
+        close_range(5, ~0u, 0) < 0) {
+        log_line("a worker cannot arrange its fds: %s", strerror(errno));
+        _exit(1);
+    }
+    for (struct client *c = s->clients; c; c = c->next) {
+        if (c != ctx->client) {
+            budget_destroy(c->budget);
+        }
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    worker_main(&params);
+}
+
+/* A free index in the client's budget; there is one: contexts_max is smaller. */
+static unsigned take_index(struct client *c)
+{
+    unsigned i = 0;
+
+    while (c->taken[i]) {
+        i++;
+    }
+    c->taken[i] = true;
+    return i;
+}
+
+static void context_destroy(struct server *s, struct context *ctx)
+{
+    struct client *c = ctx->client;
+    struct context **at = &s->contexts;
+
+    while (*at != ctx) {
+        at = &(*at)->next;
+    }
+    *at = ctx->next;
+    s->n_contexts--;
+    c->contexts--;
+    c->taken[ctx->index] = false;
+    budget_release_all(c->budget, ctx->index);
+    tempdir_remove(ctx->directory);
+    free(ctx);
+}
+
+/* Start a worker. Returns NULL, or why there is none. */
+static const char *context_create(struct server *s, struct client *c,
+                                  const struct proto_context_create *m,
+                                  const int fds[2])
+{
+    struct context *ctx;
+
+    if (c->contexts >= s->p->contexts_max) {
+        return "this client has as many contexts as it may have";
+    }
+    ctx = calloc(1, sizeof(*ctx));
+    if (!ctx) {
+        return "no memory";
+    }
+    ctx->directory = tempdir_make();
+    if (!ctx->directory) {
+        free(ctx);
+        return "no room for a temporary directory";
+    }
+    ctx->client = c;
+    ctx->number = m->context;
+    memcpy(ctx->name, m->name, sizeof(ctx->name));
+    ctx->index = take_index(c);
+    ctx->next = s->contexts;
+    s->contexts = ctx;
+    c->contexts++;
+    s->n_contexts++;
+    ctx->pid = fork();
+    if (ctx->pid == 0) {
+        become_worker(s, ctx, fds);
+    }
+    if (ctx->pid < 0) {
+        context_destroy(s, ctx);
+        return "no process can be started";
+    }
+    s->contexts_total++;
+    log_debug("%s: context %u (%s) is worker %d", c->name, ctx->number,
+              ctx->name, (int)ctx->pid);
+    return NULL;
+}
+
+static void serve_context_create(struct server *s, struct client *c,
+                                 const struct proto_context_create *m,
+                                 int fds[2])
+{
+    const char *why = context_create(s, c, m, fds);
+
+    if (why) {
+        struct proto_lost lost = { .type = PROTO_LOST,
+                                   .why = RING_FATAL_BUDGET };
+
+        log_line("%s: no context for %s: %s", c->name, m->name, why);
+        snprintf(lost.text, sizeof(lost.text), "no context: %s", why);
+        proto_send(fds[0], &lost, NULL, 0);
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* --- clients ---------------------------------------------------------------- */
+
+/* Free the client as soon as nothing is left of it. */
+static void client_put(struct server *s, struct client *c)
+{
+    struct client **at = &s->clients;
+
+    if (c->fd >= 0 || c->contexts) {
+        return;
+    }
+    while (*at != c) {
+        at = &(*at)->next;
+    }
+    *at = c->next;
+    budget_destroy(c->budget);
+    free(c);
+}
+
+/* The connection is gone: so are the contexts. */
+static void client_close(struct server *s, struct client *c)
+{
+    log_debug("%s: gone", c->name);
+    close(c->fd);
+    c->fd = -1;
+    s->n_clients--;
+    for (struct context *ctx = s->contexts; ctx; ctx = ctx->next) {
+        if (ctx->client == c) {
+            kill(ctx->pid, SIGKILL);
+        }
+    }
+    client_put(s, c);
+    if (s->listener < 0) {
+        s->stop = true;
+    }
+}
+
+static bool client_create(struct server *s, int fd)
+{
+    struct client *c = calloc(1, sizeof(*c));
+    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
+
+    if (!c) {
+        return false;
+    }
+    c->budget = budget_create(s->p->memory_max);
+    fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (!c->budget || epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
+        budget_destroy(c->budget);
+        free(c);
+        return false;
+    }
+    c->fd = fd;
+    strcpy(c->name, "a new client");
+    c->next = s->clients;
+    s->clients = c;
+    s->n_clients++;
+    return true;
+}
+
+/* Returns whether the client is served. */
+static bool serve_hello(struct server *s, struct client *c,
+                        const struct proto_hello *m)
+{
+    struct proto_welcome welcome = {
+        .type = PROTO_WELCOME,
+        .version = VGPU_PROTOCOL_VERSION,
+        .memory_max = s->p->memory_max,
+    };
+
+    if (m->magic != PROTO_MAGIC || c->welcome) {
+        log_line("%s: closed: %s", c->name,
+                 c->welcome ? "a second HELLO" : "no client of this protocol");
+        return false;
+    }
+    memcpy(c->name, m->name, sizeof(c->name));
+    if (m->version != VGPU_PROTOCOL_VERSION) {
+        log_line("%s: refused: it speaks protocol version %u, this server %u; "
+                 "install the same release on both sides", c->name, m->version,
+                 VGPU_PROTOCOL_VERSION);
+        welcome.status = EPROTO;
+    } else {
+        log_debug("%s: connected", c->name);
+        c->welcome = true;
+    }
+    return proto_send(c->fd, &welcome, NULL, 0) == 0 && c->welcome;
+}
+
+static uint32_t count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    uint32_t n = 0;
+
+    if (!dir) {
+        return 0;
+    }
+    while (readdir(dir)) {
+        n++;
+    }
+    closedir(dir);
+    return n < 3 ? 0 : n - 3; /* ".", ".." and the directory's own */
+}
+
+static bool serve_status(struct server *s, struct client *c)
+{
+    struct proto_status_reply reply = {
+        .type = PROTO_STATUS_REPLY,
+        .clients = s->n_clients,
+        .contexts = s->n_contexts,
+        .fds = count_fds(),
+        .contexts_total = s->contexts_total,
+    };
+
+    return proto_send(c->fd, &reply, NULL, 0) == 0;
+}
+
+/* Returns whether the client is to be kept. */
+static bool serve_packet(struct server *s, struct client *c,
+                         union proto_any *m, int *fds)
+{
+    if (m->type == PROTO_HELLO) {
+        return serve_hello(s, c, &m->hello);
+    }
+    if (c->welcome && m->type == PROTO_CONTEXT_CREATE) {
+        serve_context_create(s, c, &m->context_create, fds);
+        return true;
+    }
+    if (c->welcome && m->type == PROTO_STATUS) {
+        return serve_status(s, c);
+    }
+    for (size_t i = 0; i < PROTO_FDS_MAX; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    log_line("%s: closed: packet of type %u %s", c->name, m->type,
+             c->welcome ? "is none for the server" : "before HELLO");
+    return false;
+}
+
+static void serve_client(struct server *s, struct client *c)
+{
+    union proto_any m;
+    int fds[PROTO_FDS_MAX];
+    int got = proto_recv(c->fd, &m, fds);
+    bool keep = got == -EAGAIN;
+
+    if (got == 1) {
+        keep = serve_packet(s, c, &m, fds);
+    } else if (got == -EPROTO) {
+        log_line("%s: closed: it sent what is none of the protocol", c->name);
+    }
+    if (!keep) {
+        client_close(s, c);
+    }
+}
+
+static void serve_listener(struct server *s)
+{
+    int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        return;
+    }
+    if (s->n_clients >= CLIENTS_MAX || !client_create(s, fd)) {
+        log_line("a client was turned away: there are %u of at most %u",
+                 s->n_clients, CLIENTS_MAX);
+        close(fd);
+    }
+}
+
+/* --- ends ------------------------------------------------------------------- */
+
+static void log_end(const struct context *ctx, int status)
+{
+    const struct client *c = ctx->client;
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        log_debug("%s: context %u (%s) has ended", c->name, ctx->number,
+                  ctx->name);
+    } else if (WIFEXITED(status)) {
+        log_line("%s: the worker of context %u (%s) ended with status %d",
+                 c->name, ctx->number, ctx->name, WEXITSTATUS(status));
+    } else if (c->fd >= 0) {
+        log_line("%s: the worker of context %u (%s) died of signal %d (%s)",
+                 c->name, ctx->number, ctx->name, WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    }
+}
+
+/* @pid has ended: take its children along, and all it had. */
+static void context_ended(struct server *s, pid_t pid)
+{
+    struct context *ctx = s->contexts;
+    struct client *c;
+    int status;
+
+    while (ctx && ctx->pid != pid) {
+        ctx = ctx->next;
+    }
+    if (ctx) {
+        kill(-pid, SIGKILL); /* before the number can be another's */
+    }
+    waitpid(pid, &status, 0);
+    if (!ctx) {
+        return;
+    }
+    log_end(ctx, status);
+    c = ctx->client;
+    context_destroy(s, ctx);
+    client_put(s, c);
+}
+
+static void reap(struct server *s)
+{
+    for (;;) {
+        siginfo_t info = { 0 };
+
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+            info.si_pid == 0) {
+            return;
+        }
+        context_ended(s, info.si_pid);
+    }
+}
+
+static void serve_signals(struct server *s)
+{
+    struct signalfd_siginfo info;
+
+    if (read(s->signals, &info, sizeof(info)) != sizeof(info)) {
+        return;
+    }
+    if (info.ssi_signo == SIGCHLD) {
+        reap(s);
+    } else {
+        log_debug("ends: %s", strsignal((int)info.ssi_signo));
+        s->stop = true;
+    }
+}
+
+/* --- the loop --------------------------------------------------------------- */
+
+static int watch(struct server *s, int fd, void *what)
+{
+    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = what };
+
+    return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static int signals_open(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* One event at a time: serving it may free what the next one would point to. */
+static void loop(struct server *s)
+{
+    while (!s->stop) {
+        struct epoll_event ev;
+        int n = epoll_wait(s->epoll, &ev, 1, -1);
+
+        if (n != 1) {
+            continue;
+        }
+        if (ev.data.ptr == &s->signals) {
+            serve_signals(s);
+        } else if (ev.data.ptr == &s->listener) {
+            serve_listener(s);
+        } else {
+            serve_client(s, ev.data.ptr);
+        }
+    }
+}
+
+/* Close what is left, and end every worker. */
+static void finish(struct server *s)
+{
+    s->stop = true;
+    for (struct client *c = s->clients, *next; c; c = next) {
+        next = c->next;
+        if (c->fd >= 0) {
+            client_close(s, c);
+        }
+    }
+    while (s->contexts) {
+        context_ended(s, s->contexts->pid);
+    }
+    close(s->epoll);
+    close(s->signals);
+}
+
+int server_run(const struct server_params *params)
+{
+    struct server s = { .p = params, .listener = -1 };
+
+    s.epoll = epoll_create1(EPOLL_CLOEXEC);
+    s.signals = signals_open();
+    if (s.epoll < 0 || s.signals < 0 || watch(&s, s.signals, &s.signals) < 0) {
+        die("cannot start: %s", strerror(errno));
+    }
+    if (params->socket) {
+        s.listener = listen_at(params->socket);
+        if (watch(&s, s.listener, &s.listener) < 0) {
+            die("cannot watch the socket: %s", strerror(errno));
+        }
+    } else if (!client_create(&s, params->fd)) {
+        die("fd %d is no connected socket: %s", params->fd, strerror(errno));
+    }
+    if (!tempdir_init()) {
+        listen_stop(s.listener, params->socket);
+        die("cannot make a directory in %s: %s; set TMPDIR to where there is "
+            "room", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+            strerror(errno));
+    }
+    loop(&s);
+    finish(&s);
+    tempdir_finish();
+    listen_stop(s.listener, params->socket);
+    return 0;
+}

@@ -1,0 +1,481 @@
+/*
+ * The ring's threads. See session.h for leader and followers; here is how the
+ * lead changes hands without a wake-up that nobody needs.
+ *
+ * The leader without messages spins a little (adaptively), then announces its
+ * sleep in the ring and blocks on the doorbell itself.
+ *
+ * A leader that is about to block in a call does the same announcement, but it
+ * cannot watch the doorbell. So it arms it in the control thread's epoll set
+ * (one shot): only if a message really comes, the control thread wakes a follower,
+ * or starts one, which takes the lead. When the blocked call returns first, its
+ * thread disarms the doorbell and leads on: nobody was woken.
+ *
+ * The control thread never reads the doorbell: a count left in it wakes a
+ * leader once for nothing, a count taken from a leader would leave it asleep.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "proto.h"
+
+#define THREADS_MAX  VGPU_RINGS_MAX /* as many waits as a guest can have, and one */
+#define SPIN_MIN_NS  2000u
+#define SPIN_MAX_NS  50000u
+#define SLEEP_LONG_NS 1000000u /* no spin would have bridged this */
+
+struct session {
+    /* Constant after create. */
+    struct session_params p;
+    struct handles *handles;
+    bool may_spin;
+
+    /* Constant after session_start. */
+    struct blob *ring_blob;
+    uint8_t *ring;
+    uint32_t message_max;
+
+    /* Leader only. */
+    struct ring_consumer consumer;
+    uint32_t spin_ns;
+
+    /* Written by the control thread, read by any; -1: none. */
+    _Atomic int events[RING_SLOTS];
+
+    /* Under lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t lead_is_free;
+    bool led;         /* somebody leads */
+    bool armed;       /* the control thread watches the doorbell */
+    unsigned threads; /* all of them */
+    unsigned idle;    /* followers that wait for the lead */
+};
+
+struct thread {
+    struct session *session;
+    uint8_t *buf; /* one message */
+};
+
+static void *ring_thread(void *opaque);
+
+/* --- the lead -------------------------------------------------------------- */
+
+/* Called with the lock: have a follower take the lead. */
+static void call_follower(struct session *s)
+{
+    struct thread *t;
+    pthread_t id;
+
+    if (s->idle) {
+        pthread_cond_signal(&s->lead_is_free);
+        return;
+    }
+    if (s->threads >= THREADS_MAX) {
+        return; /* whoever comes back first leads */
+    }
+    t = calloc(1, sizeof(*t));
+    if (t) {
+        t->session = s;
+        t->buf = aligned_alloc(64, s->message_max);
+    }
+    if (!t || !t->buf || pthread_create(&id, NULL, ring_thread, t) != 0) {
+        log_line("no memory for another thread: calls may wait for each other");
+        if (t) {
+            free(t->buf);
+        }
+        free(t);
+        return;
+    }
+    pthread_detach(id);
+    s->threads++;
+}
+
+/* Called with the lock. */
+static void arm_doorbell(struct session *s, bool on)
+{
+    struct epoll_event ev = { .events = on ? EPOLLIN | EPOLLONESHOT : 0,
+                              .data.ptr = s };
+
+    if (s->armed != on) {
+        epoll_ctl(s->p.epoll, EPOLL_CTL_MOD, s->p.doorbell, &ev);
+        s->armed = on;
+    }
+}
+
+static void take_lead(struct session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->led) {
+        s->idle++;
+        pthread_cond_wait(&s->lead_is_free, &s->lock);
+        s->idle--;
+    }
+    s->led = true;
+    arm_doorbell(s, false);
+    pthread_mutex_unlock(&s->lock);
+    ring_wake(&s->consumer);
+}
+
+static void drain_doorbell(struct session *s)
+{
+    struct pollfd pfd = { .fd = s->p.doorbell, .events = POLLIN };
+    uint64_t count;
+
+    if (poll(&pfd, 1, 0) == 1 &&
+        read(s->p.doorbell, &count, sizeof(count)) < 0) {
+        return; /* somebody else's read was faster: just as well */
+    }
+}
+
+void session_block_begin(struct request *r)
+{
+    struct session *s = r->session;
+
+    if (r->blocked) {
+        return;
+    }
+    r->blocked = true;
+    drain_doorbell(s);
+    pthread_mutex_lock(&s->lock);
+    s->led = false;
+    if (ring_sleep(&s->consumer)) {
+        arm_doorbell(s, true);
+    } else {
+        call_follower(s);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void session_doorbell(struct session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->armed = false; /* one shot */
+    if (!s->led) {
+        call_follower(s);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* --- one message ----------------------------------------------------------- */
+
+static void signal_slot(struct session *s, uint32_t n)
+{
+    int fd = atomic_load(&s->events[n]);
+    uint64_t one = 1;
+
+    if (fd >= 0 && write(fd, &one, sizeof(one)) < 0) {
+        log_debug("eventfd of ring %u: %s", n, strerror(errno));
+    }
+}
+
+static void answer(struct request *r, enum wire_status status)
+{
+    struct session *s = r->session;
+    uint32_t n = r->header.slot;
+    struct ring_slot *slot = ring_slot(s->ring, n);
+
+    for (unsigned i = 0; i < r->pins; i++) {
+        blob_unref(r->pinned[i]);
+    }
+    if (n == 0) {
+        return;
+    }
+    slot->size = (uint32_t)(r->out.p - (uint8_t *)ring_reply(s->ring, n));
+    slot->status = status;
+    if (ring_slot_post(slot, r->header.seq)) {
+        signal_slot(s, n);
+    }
+}
+
+static enum wire_status session_serve(struct request *r)
+{
+    if (r->header.call != WIRE_PING) {
+        return WIRE_UNKNOWN;
+    }
+    return wire_done(&r->in) ? WIRE_OK : WIRE_MALFORMED;
+}
+
+static enum wire_status dispatch(struct request *r)
+{
+    const struct session_api *api;
+
+    if (r->header.api == VGPU_API_SESSION) {
+        return session_serve(r);
+    }
+    if (r->header.api >= VGPU_API_COUNT) {
+        return WIRE_UNKNOWN;
+    }
+    api = r->session->p.apis[r->header.api];
+    return api ? api->serve(r) : WIRE_UNKNOWN;
+}
+
+/* Serve the message of @size bytes at @buf. Returns whether we still lead. */
+static bool serve(struct session *s, const uint8_t *buf, uint32_t size)
+{
+    struct request r = { .session = s };
+    enum wire_status status;
+
+    memcpy(&r.header, buf, sizeof(r.header));
+    if (r.header.payload > size - sizeof(r.header) || r.header.payload % 8 ||
+        r.header.slot >= RING_SLOTS) {
+        session_fail(s, RING_FATAL_PROTOCOL,
+                     "a message of %u bytes has an impossible header "
+                     "(payload %u, slot %u)", size, r.header.payload,
+                     r.header.slot);
+    }
+    wire_in_init(&r.in, buf + sizeof(r.header), r.header.payload);
+    if (r.header.slot) {
+        wire_out_init(&r.out, ring_reply(s->ring, r.header.slot),
+                      RING_REPLY_SIZE);
+    }
+    status = dispatch(&r);
+    if (status == WIRE_MALFORMED) {
+        session_fail(s, RING_FATAL_PROTOCOL,
+                     "call %u of api %u cannot be decoded (%u bytes)",
+                     r.header.call, r.header.api, r.header.payload);
+    }
+    if (r.header.slot && r.out.bad) {
+        /* Ours to know that it fits; the guest asked for more than that. */
+        session_fail(s, RING_FATAL_PROTOCOL,
+                     "the answer to call %u of api %u is larger than %u bytes",
+                     r.header.call, r.header.api, RING_REPLY_SIZE);
+    }
+    answer(&r, status);
+    return !r.blocked;
+}
+
+/* --- the threads ----------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+/* Look for a message for a while. Returns whether one came. */
+static bool spin(struct session *s)
+{
+    uint64_t end = now_ns() + s->spin_ns;
+
+    if (!s->may_spin) {
+        return false;
+    }
+    do {
+        for (unsigned i = 0; i < 32; i++) {
+            if (ring_pending(&s->consumer)) {
+                return true;
+            }
+            cpu_relax();
+        }
+    } while (now_ns() < end);
+    return false;
+}
+
+/*
+ * Nothing to do. Spin, and if that did not help, sleep. How long the next spin
+ * is depends on whether a longer one would have helped this time.
+ */
+static void wait_for_message(struct session *s)
+{
+    struct pollfd pfd = { .fd = s->p.doorbell, .events = POLLIN };
+    uint64_t before, count;
+
+    if (spin(s) || !ring_sleep(&s->consumer)) {
+        return;
+    }
+    before = now_ns();
+    while (poll(&pfd, 1, -1) < 0 && errno == EINTR) {
+    }
+    if (pfd.revents & (POLLERR | POLLNVAL | POLLHUP) ||
+        read(s->p.doorbell, &count, sizeof(count)) < 0) {
+        session_fail(s, RING_FATAL_PROTOCOL, "the doorbell is no eventfd");
+    }
+    ring_wake(&s->consumer);
+    if (now_ns() - before < 2 * SPIN_MAX_NS) {
+        s->spin_ns = SPIN_MAX_NS;
+    } else if (now_ns() - before < SLEEP_LONG_NS && s->spin_ns > SPIN_MIN_NS) {
+        s->spin_ns /= 2;
+    }
+}
+
+static void *ring_thread(void *opaque)
+{
+    struct thread *t = opaque;
+    struct session *s = t->session;
+
+    take_lead(s);
+    for (;;) {
+        uint32_t size;
+        bool signal = false;
+        enum ring_result got = ring_consume(&s->consumer, t->buf, &size,
+                                            &signal);
+
+        if (signal) {
+            signal_slot(s, 0);
+        }
+        switch (got) {
+        case RING_EMPTY:
+            wait_for_message(s);
+            break;
+        case RING_MESSAGE:
+            if (!serve(s, t->buf, size)) {
+                take_lead(s);
+            }
+            break;
+        case RING_BROKEN:
+            session_fail(s, RING_FATAL_PROTOCOL, "the ring is corrupt");
+        }
+    }
+    return NULL;
+}
+
+/* --- the session ----------------------------------------------------------- */
+
+static bool spinning_is_on(void)
+{
+    const char *perf = getenv("VGPU_PERF");
+
+    return !perf || !strstr(perf, "no_spin");
+}
+
+struct session *session_create(const struct session_params *params)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    struct epoll_event ev = { .events = 0, .data.ptr = s };
+
+    if (!s) {
+        return NULL;
+    }
+    s->p = *params;
+    s->handles = handles_create(VGPU_OBJECTS_MAX);
+    if (!s->handles ||
+        epoll_ctl(s->p.epoll, EPOLL_CTL_ADD, s->p.doorbell, &ev) < 0) {
+        handles_destroy(s->handles);
+        free(s);
+        return NULL;
+    }
+    s->may_spin = spinning_is_on();
+    s->spin_ns = SPIN_MAX_NS;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->lead_is_free, NULL);
+    for (unsigned i = 0; i < RING_SLOTS; i++) {
+        atomic_init(&s->events[i], -1);
+    }
+    return s;
+}
+
+int session_start(struct session *s, struct blob *ring)
+{
+    uint8_t *map = blob_at(ring, 0, blob_size(ring));
+
+    if (!ring_format(&s->consumer, map, blob_size(ring))) {
+        return -EINVAL;
+    }
+    s->ring_blob = blob_ref(ring);
+    s->message_max = ring_message_max(s->consumer.size);
+    s->ring = map;
+    pthread_mutex_lock(&s->lock);
+    call_follower(s);
+    pthread_mutex_unlock(&s->lock);
+    return s->threads ? 0 : -ENOMEM;
+}
+
+void session_set_event(struct session *s, uint32_t n, int fd)
+{
+    int old = atomic_load(&s->events[n]);
+
+    if (old < 0) {
+        atomic_store(&s->events[n], fd);
+        return;
+    }
+    /* In place: a ring thread may be just about to write to the old one. */
+    dup3(fd, old, O_CLOEXEC);
+    close(fd);
+}
+
+struct handles *session_handles(struct session *s)
+{
+    return s->handles;
+}
+
+struct blob *session_span_blob(struct request *r, const struct wire_span *span)
+{
+    struct blob *b = memory_get(r->session->p.memory,
+                                span->blob & ~WIRE_SPAN_TRACKED);
+
+    if (b && !blob_at(b, span->offset, span->size)) {
+        blob_unref(b);
+        return NULL;
+    }
+    return b;
+}
+
+void *session_span(struct request *r, const struct wire_span *span)
+{
+    struct blob *b;
+
+    if (r->pins == REQUEST_PINS) {
+        return NULL;
+    }
+    b = session_span_blob(r, span);
+    if (!b) {
+        return NULL;
+    }
+    r->pinned[r->pins++] = b;
+    return blob_at(b, span->offset, span->size);
+}
+
+bool session_charge(struct session *s, uint64_t bytes)
+{
+    return budget_charge(s->p.budget, s->p.index, bytes);
+}
+
+void session_release(struct session *s, uint64_t bytes)
+{
+    budget_release(s->p.budget, s->p.index, bytes);
+}
+
+void session_fail(struct session *s, enum ring_fatal why, const char *fmt, ...)
+{
+    struct proto_lost lost = { .type = PROTO_LOST, .why = why };
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(lost.text, sizeof(lost.text), fmt, ap);
+    va_end(ap);
+    log_line("context lost: %s", lost.text);
+    if (s->ring) {
+        ring_set_fatal(s->ring, why);
+        for (uint32_t i = 0; i < RING_SLOTS; i++) {
+            signal_slot(s, i);
+        }
+    }
+    proto_send(s->p.sock, &lost, NULL, 0);
+    _exit(0);
+}

@@ -1,0 +1,27 @@
+/*
+ * Directories that vanish: one for the server, and in it one for each worker.
+ *
+ * The server's holds a locked file, so that a later server can tell a directory
+ * in use from one whose server was killed, and remove the latter.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TEMPDIR_H
+#define TEMPDIR_H
+
+/**
+ * tempdir_init: make the server's directory in $TMPDIR or /tmp,
+ * and remove those of killed servers. Returns its path, or NULL with errno.
+ */
+const char *tempdir_init(void);
+
+/** tempdir_finish: remove the server's directory with all that is in it. */
+void tempdir_finish(void);
+
+/** tempdir_make: a new empty directory in it, to be freed; NULL with errno. */
+char *tempdir_make(void);
+
+/** tempdir_remove: remove @path, which tempdir_make() made, and free it. */
+void tempdir_remove(char *path);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * A worker: the process that serves one guest context and dies with it.
+ *
+ * The server forks it; it isolates itself, and then answers requests on the
+ * context's socket in its first thread while ring threads make calls.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include "budget.h"
+
+struct isolation;
+
+struct worker_params {
+    int sock;              /* the context's socket, the worker's end */
+    int doorbell;          /* eventfd */
+    const char *client;    /* names for the log */
+    const char *name;
+    uint32_t context;
+    struct budget *budget; /* shared with the client's other workers */
+    unsigned index;        /* of the context in it */
+    const char *directory; /* its own, and the only one it may write to */
+    const struct isolation *isolation;
+};
+
+/**
+ * worker_main: be a worker. In the child of a fork() of a process with a single
+ * thread; closes every fd but stderr and those in @p. Ends the process.
+ */
+_Noreturn void worker_main(const struct worker_params *p);
+
+#endif
