@@ -131,6 +131,24 @@ static void take_lead(struct session *s)
     ring_wake(&s->consumer);
 }
 
+/* Take the lead unless another thread has it. */
+static bool try_lead(struct session *s)
+{
+    bool mine;
+
+    pthread_mutex_lock(&s->lock);
+    mine = !s->led;
+    if (mine) {
+        s->led = true;
+        arm_doorbell(s, false);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (mine) {
+        ring_wake(&s->consumer);
+    }
+    return mine;
+}
+
 static void drain_doorbell(struct session *s)
 {
     struct pollfd pfd = { .fd = s->p.doorbell, .events = POLLIN };
@@ -229,6 +247,7 @@ static bool serve(struct session *s, const uint8_t *buf, uint32_t size)
 {
     struct request r = { .session = s };
     enum wire_status status;
+    bool leads;
 
     memcpy(&r.header, buf, sizeof(r.header));
     if (r.header.payload > size - sizeof(r.header) || r.header.payload % 8 ||
@@ -255,8 +274,10 @@ static bool serve(struct session *s, const uint8_t *buf, uint32_t size)
                      "the answer to call %u of api %u is larger than %u bytes",
                      r.header.call, r.header.api, RING_REPLY_SIZE);
     }
+    /* Awake before the answer is out, or the next message rings the doorbell. */
+    leads = !r.blocked || try_lead(s);
     answer(&r, status);
-    return !r.blocked;
+    return leads;
 }
 
 /* --- the threads ----------------------------------------------------------- */
