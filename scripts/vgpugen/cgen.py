@@ -58,6 +58,8 @@ def signature(ret, name, params):
         return line
     lead = f"{ret}{space}{name}("
     column = len(lead) if len(lead) <= 44 else 8
+    if max(len(param) for param in params) + column >= WIDTH:
+        column = 8
     lines, current = [], lead
     for i, param in enumerate(params):
         piece = param + (", " if i + 1 < len(params) else ")")
@@ -81,7 +83,7 @@ def head(api, what, includes):
     w(f" * Made by scripts/vgpu-gen from {api.name}.api.\n *")
     w(" * SPDX-License-Identifier: MIT\n */")
     for include in includes:
-        w(f"#include {include}")
+        w(f"#include {include}" if include else "")
     if includes:
         w()
     return w

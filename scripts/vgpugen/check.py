@@ -307,6 +307,9 @@ def check_words(api, call):
     if call.wire_only and "entry" in call.words:
         refuse(call.where, f"{call.name} is a 'wire' call and has no public "
                "entry point: take 'entry' away")
+    if "check" in call.words and (call.wire_only or "entry" in call.words):
+        refuse(call.where, f"{call.name} has no generated entry point that "
+               "could ask its 'check': take 'check' away")
     if "blocks" in call.words:
         check_blocks(call)
     drops = [p for p in call.params if "drop" in p.words]
@@ -334,6 +337,9 @@ def check_blocks(call):
 def check_plain_entry(call):
     """What a generated public entry point can do."""
     why = ""
+    if not any(p.is_value and p.is_handle and not p.optional
+               for p in call.sent):
+        why = "names no object whose session it could use"
     if call.new:
         why = "makes an object that the shim has to shadow"
     for p in call.params:

@@ -267,8 +267,7 @@ static void put_host_ids(struct request *r, const void *array, size_t n,
 
 def emit_source(api):
     w = head(api, f"The worker's half of {api.name}'s calls.",
-             [f'"{api.name}_serve.h"', "", "<errno.h>", "<stdio.h>"])
-    w.lines = [line for line in w.lines if line != "#include "]
+             ["<errno.h>", "", f'"{api.name}_serve.h"'])
     emit_tables(api, w)
     emit_helpers(api, w)
     for call in api.calls:

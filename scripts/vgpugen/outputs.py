@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Which files are made, and by whom."""
 
-from . import emit_call, emit_serve, emit_wire
+from . import emit_call, emit_entry, emit_serve, emit_wire
 
 
 def outputs(api):
@@ -10,6 +10,10 @@ def outputs(api):
         f"{n}_wire.h": emit_wire.emit,
         f"{n}_call.h": emit_call.emit_header,
         f"{n}_call.c": emit_call.emit_source,
+        f"{n}_entry.h": emit_entry.emit_header,
+        f"{n}_entry.c": emit_entry.emit_source,
+        f"{n}_dispatch.c": emit_entry.emit_dispatch,
+        f"{n}_proto_check.c": emit_entry.emit_proto_check,
         f"{n}_serve.h": emit_serve.emit_header,
         f"{n}_serve.c": emit_serve.emit_source,
     }
