@@ -433,11 +433,13 @@ void session_set_event(struct session *s, uint32_t n, int fd)
 
     if (old < 0) {
         atomic_store(&s->events[n], fd);
-        return;
+    } else {
+        /* In place: a ring thread may be just about to write to the old one. */
+        dup3(fd, old, O_CLOEXEC);
+        close(fd);
     }
-    /* In place: a ring thread may be just about to write to the old one. */
-    dup3(fd, old, O_CLOEXEC);
-    close(fd);
+    /* The answer may have come before there was anything to signal. */
+    signal_slot(s, n);
 }
 
 struct handles *session_handles(struct session *s)

@@ -125,6 +125,7 @@ class Context:
     """A context: its socket, its blobs, and its ring as producer."""
 
     def __init__(self, client, number, name, ring):
+        self.client = client  # closing it would end the context
         self.sock, theirs = socket.socketpair(socket.AF_UNIX,
                                               socket.SOCK_SEQPACKET)
         self.doorbell = eventfd()
@@ -139,6 +140,7 @@ class Context:
         self.lost = None
         if ring:
             self.ring = self.blob(RING_BLOB, CMD_OFFSET + ring)
+            self.words = memoryview(self.ring).cast("I")
             self.cmd_size = self.u32(8)
             self.tail = 0
 
@@ -187,11 +189,13 @@ class Context:
 
     # --- the ring ---
 
+    # Whole words at once: struct's "<I" goes byte by byte.
+
     def u32(self, at):
-        return struct.unpack_from("<I", self.ring, at)[0]
+        return self.words[at // 4]
 
     def set_u32(self, at, value):
-        struct.pack_into("<I", self.ring, at, value & 0xFFFFFFFF)
+        self.words[at // 4] = value & 0xFFFFFFFF
 
     def fatal(self):
         return self.u32(FATAL)
@@ -241,11 +245,13 @@ class Context:
             self.set_u32(at + 4, 1)
             if self.is_done(slot):
                 break
-            ready, _, _ = select.select([event, self.sock], [], [],
-                                        end - time.monotonic())
+            poll = select.poll()
+            poll.register(event, select.POLLIN)
+            poll.register(self.sock, select.POLLIN)
+            ready = dict(poll.poll(max(0, 1000 * (end - time.monotonic()))))
             if event in ready:
                 os.read(event, 8)
-            elif self.sock in ready:
+            elif ready:
                 if not self.read()[0]:
                     raise Lost(self.lost)
             else:

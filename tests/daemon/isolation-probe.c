@@ -1,0 +1,185 @@
+/*
+ * A worker that turned against its host: it goes through isolation, tries what
+ * a worker must not be able to do, and does what it must be able to do. Started by
+ * test_isolation.py with the kind of file isolation, its directory, and a file of
+ * the user's that it must not reach. Each failure is a line; the status says whether
+ * there was any, 77 that this kind cannot be had here.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "isolate.h"
+#include "isolate_stages.h"
+
+static int failures;
+
+static void expect(bool ok, const char *what)
+{
+    if (!ok) {
+        printf("%s (%s)\n", what, strerror(errno));
+        failures++;
+    }
+}
+
+#define DENIED(call)  expect((errno = 0, (call)) < 0, "possible: " #call)
+#define ALLOWED(call) expect((errno = 0, (call)) >= 0, "not possible: " #call)
+
+static void try_files(const char *secret)
+{
+    char link[64];
+    struct stat st;
+
+    DENIED(open(secret, O_RDWR));
+    DENIED(open("/usr/vgpu-probe", O_RDWR | O_CREAT, 0600));
+    DENIED(open("/etc/vgpu-probe", O_RDWR | O_CREAT, 0600));
+    DENIED(open("/dev/shm/vgpu-probe", O_RDWR | O_CREAT, 0600));
+    DENIED(mkdir("/tmp/vgpu-probe", 0700));
+    DENIED(unlink(secret));
+    chmod("/usr", 0757); /* which says that it succeeded */
+    expect(stat("/usr", &st) == 0 && (st.st_mode & 0777) == 0755,
+           "can change modes");
+    snprintf(link, sizeof(link), "/proc/%d/mem", getppid());
+    DENIED(open(link, O_RDWR));
+    DENIED(mount("none", "/mnt", "tmpfs", 0, NULL));
+    DENIED(chroot("."));
+    ALLOWED(open("file", O_RDWR | O_CREAT, 0600));
+    ALLOWED(unlink("file"));
+    ALLOWED(open("/usr/bin/ld", O_RDONLY));
+    ALLOWED(open("/dev/null", O_RDWR));
+}
+
+static void try_network(void)
+{
+    int pair[2];
+
+    DENIED(socket(AF_INET, SOCK_STREAM, 0));
+    DENIED(socket(AF_INET6, SOCK_DGRAM, 0));
+    DENIED(socket(AF_UNIX, SOCK_STREAM, 0));
+    DENIED(socket(AF_NETLINK, SOCK_RAW, 0));
+    DENIED(socketpair(AF_INET, SOCK_STREAM, 0, pair));
+    ALLOWED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    DENIED(connect(pair[0], &(struct sockaddr){ .sa_family = AF_UNIX }, 2));
+    DENIED(syscall(SYS_io_uring_setup, 1, NULL));
+}
+
+static void try_others(pid_t other)
+{
+    char byte;
+    struct iovec here = { &byte, 1 }, there = { (void *)&failures, 1 };
+
+    DENIED(ptrace(PTRACE_ATTACH, other, NULL, NULL));
+    DENIED(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+    DENIED(process_vm_readv(other, &here, 1, &there, 1, 0));
+    DENIED(kill(other, SIGKILL));
+    DENIED(kill(-1, SIGCONT));
+    DENIED(syscall(SYS_tgkill, other, other, SIGKILL));
+    DENIED(syscall(SYS_pidfd_open, other, 0));
+    DENIED(kill(other, 0));
+    ALLOWED(kill(getpid(), 0));
+}
+
+static void try_privileges(void)
+{
+    DENIED(unshare(CLONE_NEWUSER));
+    DENIED(unshare(CLONE_NEWNET));
+    DENIED((int)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
+    DENIED(setuid(0));
+    DENIED(setgroups(0, NULL));
+    DENIED(syscall(SYS_bpf, 0, NULL, 0));
+    DENIED(syscall(SYS_perf_event_open, NULL, 0, 0, 0, 0));
+    DENIED(syscall(SYS_keyctl, 0, 0, 0, 0, 0));
+    DENIED(syscall(SYS_userfaultfd, 0));
+    expect(prctl(PR_GET_DUMPABLE) == 0, "can be traced");
+}
+
+/* What pocl does for every kernel: start a program, map code. */
+static void try_work(void)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        execl("/usr/bin/true", "true", NULL);
+        _exit(1);
+    }
+    waitpid(pid, &status, 0);
+    expect(status == 0, "cannot run /usr/bin/true");
+    expect(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED,
+           "cannot map code");
+}
+
+/* The worker, in a child: its parent plays the server. */
+static int worker(struct isolation *iso, const char *directory,
+                  const char *secret, pid_t other)
+{
+    const char *why;
+
+    if (chdir(directory) < 0) {
+        perror(directory);
+        return 1;
+    }
+    why = isolate_worker(iso, directory);
+    if (why) {
+        printf("isolation failed: %s\n", why);
+        return 1;
+    }
+    try_files(secret);
+    try_network();
+    try_others(other);
+    try_privileges();
+    try_work();
+    fflush(stdout);
+    return failures ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct isolation iso = { 0 };
+    pid_t other, pid;
+    int status;
+
+    if (argc != 4 || isolate_init(&iso, true)) {
+        return 2;
+    }
+    iso.files = (enum isolate_files)atoi(argv[1]);
+    if ((iso.files == ISOLATE_FILES_LANDLOCK && !iso.landlock_abi) ||
+        (iso.files == ISOLATE_FILES_MOUNTS && !mounts_possible())) {
+        puts("this kernel or user has none of that kind");
+        return 77;
+    }
+    other = fork();
+    if (other == 0) {
+        pause();
+        _exit(0);
+    }
+    pid = fork();
+    if (pid == 0) {
+        _exit(worker(&iso, argv[2], argv[3], other));
+    }
+    waitpid(pid, &status, 0);
+    kill(other, SIGKILL);
+    if (WIFSIGNALED(status)) {
+        printf("died of signal %d\n", WTERMSIG(status));
+    }
+    return status == 0 ? 0 : 1;
+}

@@ -1,0 +1,66 @@
+"""Isolation, seen from outside (/proc) and from inside (isolation-probe).
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from conftest import SERVER, status_of
+
+PROBE = os.environ["VGPU_ISOLATION_PROBE"]
+
+
+def test_worker_has_given_everything_up(server, context):
+    context.ping()
+    worker, = server.workers()
+    status = status_of(worker)
+    assert status["Seccomp"].strip() == "2"
+    assert status["NoNewPrivs"].strip() == "1"
+    for name in "CapInh", "CapPrm", "CapEff", "CapAmb":
+        assert int(status[name], 16) == 0
+    limits = pathlib.Path(f"/proc/{worker}/limits").read_text()
+    assert "Max core file size        0                    0" in limits
+    fields = pathlib.Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1]
+    _, _, group, session, tty = fields.split()[:5]
+    assert group == session == str(worker) and tty == "0"
+
+
+def test_worker_has_only_its_own_fds(server, client):
+    other = client.context("other")
+    other.ping()
+    context = client.context()
+    context.ping()
+    names = {}
+    for fd in pathlib.Path(f"/proc/{server.workers()[-1]}/fd").iterdir():
+        names[int(fd.name)] = os.readlink(fd)
+    sockets = [n for n in names.values() if n.startswith("socket:")]
+    assert len(sockets) == 1
+    assert names[0] == names[1] == "/dev/null"
+    assert len(names) <= 7  # 0 1 2, socket, doorbell, epoll, one eventfd
+
+
+def test_isolation_is_reported():
+    run = subprocess.run([SERVER, "--isolation"], capture_output=True,
+                         text=True)
+    assert run.returncode == 0
+    for stage in "process", "files", "network", "privileges", "calls":
+        assert f"\n{stage}:" in "\n" + run.stdout
+
+
+FILES = {"landlock": "1", "mounts": "2"}
+
+
+@pytest.mark.parametrize("files", FILES)
+def test_probe_is_denied_everything(files, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    run = subprocess.run([PROBE, FILES[files], str(own), str(secret)],
+                         capture_output=True, text=True, timeout=20)
+    if run.returncode == 77:
+        pytest.skip(run.stdout.strip())
+    assert run.returncode == 0, run.stdout + run.stderr
