@@ -173,6 +173,9 @@ def check_new(p):
 
 def check_extent(call, p):
     e = p.extent
+    if len([n for n in e.product if isinstance(n, str)]) > 2:
+        refuse(p.where, f"the extent of '{p.name}' multiplies more than two "
+               "parameters; let the shim compute one")
     for name in [n for n in e.product if isinstance(n, str)]:
         other = call.param(name)
         if other is None:

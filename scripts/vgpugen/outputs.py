@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Which files are made, and by whom."""
 
-from . import emit_call, emit_entry, emit_serve, emit_wire
+from . import (emit_call, emit_entry, emit_print, emit_python, emit_serve,
+               emit_wire)
 
 
 def outputs(api):
@@ -16,4 +17,7 @@ def outputs(api):
         f"{n}_proto_check.c": emit_entry.emit_proto_check,
         f"{n}_serve.h": emit_serve.emit_header,
         f"{n}_serve.c": emit_serve.emit_source,
+        f"{n}_print.h": emit_print.emit_header,
+        f"{n}_print.c": emit_print.emit_source,
+        f"{n}_calls.py": emit_python.emit,
     }
