@@ -59,6 +59,15 @@ enum wire_session_call {
  */
 #define WIRE_SPAN_TRACKED (1ull << 63)
 
+/*
+ * Set beside WIRE_SPAN_TRACKED in a blocking write: the guest is still filling the
+ * span, from the front, and tells how far it is in the header's `filled`.
+ * A blocking read needs no such flag: the worker always tells in `drained` how
+ * much has arrived, from the front, and the guest may copy it out behind.
+ */
+#define WIRE_SPAN_STREAMED (1ull << 62)
+#define WIRE_SPAN_FLAGS    (WIRE_SPAN_TRACKED | WIRE_SPAN_STREAMED)
+
 /* Bytes within a blob of the context. Crosses as three items. */
 struct wire_span {
     uint64_t blob;   /* 0: no blob; the bytes follow inline, `size` of them */

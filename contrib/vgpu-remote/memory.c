@@ -117,7 +117,7 @@ int memory_add(struct memory *m, uint64_t id, uint64_t *size)
     struct blob *b, **at;
     int fd;
 
-    if (id == 0 || (id & WIRE_SPAN_TRACKED) || *size == 0 ||
+    if (id == 0 || (id & WIRE_SPAN_FLAGS) || *size == 0 ||
         *size > VGPU_BLOB_SIZE_MAX) {
         return -EINVAL;
     }

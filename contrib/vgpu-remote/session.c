@@ -450,7 +450,7 @@ struct handles *session_handles(struct session *s)
 struct blob *session_span_blob(struct request *r, const struct wire_span *span)
 {
     struct blob *b = memory_get(r->session->p.memory,
-                                span->blob & ~WIRE_SPAN_TRACKED);
+                                span->blob & ~WIRE_SPAN_FLAGS);
 
     if (b && !blob_at(b, span->offset, span->size)) {
         blob_unref(b);
