@@ -44,15 +44,14 @@ static void wire_items_come_back_as_they_were_put(void **state)
 /* Read what put_all() wrote, into *@sum so that no read is optimised away. */
 static bool get_all(struct wire_in *in, uint64_t *sum)
 {
-    const uint64_t *array;
-    const uint8_t *text;
+    const uint8_t *array, *text;
     uint32_t n;
 
     *sum += wire_get(in);
     n = wire_get_u32(in);
     *sum += (uint64_t)wire_get_i32(in);
-    array = wire_get_array(in, n, sizeof(*array));
-    for (uint32_t i = 0; array && i < n; i++) {
+    array = wire_get_array(in, n, 8);
+    for (uint64_t i = 0; array && i < 8 * (uint64_t)n; i++) {
         *sum += array[i];
     }
     *sum += wire_get_span(in).size;
