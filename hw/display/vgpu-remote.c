@@ -1,0 +1,660 @@
+/*
+ * vgpu-remote, the device itself: properties, life, and the way of a command.
+ *
+ * A virtio-gpu pops commands off its control queue and gives them, in order, to
+ * process_cmd. Ours looks them up in a table; what is not in it, or says so, goes to
+ * virtio-gpu's own 2D. A command ends in one of three ways: it is answered at once;
+ * it carries a fence and is held until its ring has moved on (vgpu-remote-fence.c);
+ * or it needs a worker's word first (mapping a blob that is still being made), and
+ * then the queue is suspended, with a limit, and the command is processed again.
+ *
+ * The guest sees virgl's feature bit because without it no stock driver makes
+ * contexts, but the parent's own flags for virgl and blobs are never set: they would
+ * ask for a display with OpenGL, for udmabuf, and block migration for ever.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+
+#include <sys/resource.h>
+
+#include "hw/display/vgpu-remote.h"
+
+#include "hw/qdev-properties.h"
+#include "hw/virtio/virtio-bus.h"
+#include "hw/virtio/virtio-gpu-bswap.h"
+#include "migration/blocker.h"
+#include "migration/qemu-file-types.h"
+#include "migration/vmstate.h"
+#include "qapi/error.h"
+#include "qobject/qnum.h"
+#include "qapi/visitor.h"
+#include "qemu/error-report.h"
+#include "qemu/iov.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/units.h"
+#include "trace/trace-hw_display_vgpu_remote.h"
+
+#define HOSTMEM_DEFAULT (1 * GiB)
+#define HOSTMEM_MIN     (2 * MiB)  /* a ring and little else */
+#define HOSTMEM_MAX     (1 * TiB)
+#define QUEUE_MIN       VGPU_REMOTE_HELD_DEVICE
+
+/* --- accounts ---------------------------------------------------------------- */
+
+bool vgpu_charge(VgpuRemote *vr, unsigned n)
+{
+    if (vr->fds + n > vr->fds_max) {
+        return false;
+    }
+    vr->fds += n;
+    return true;
+}
+
+void vgpu_uncharge(VgpuRemote *vr, unsigned n)
+{
+    assert(vr->fds >= n);
+    vr->fds -= n;
+}
+
+/*
+ * Blobs and fences are open files, and the usual soft limit of 1024 is meant for
+ * programs that use select(). A quarter is for this device, the rest for QEMU.
+ */
+static unsigned fds_allowed(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return VGPU_REMOTE_FDS_MAX / 16;
+    }
+    if (limit.rlim_cur < VGPU_REMOTE_FDS_MAX * 4) {
+        limit.rlim_cur = MIN(limit.rlim_max, VGPU_REMOTE_FDS_MAX * 4);
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return MIN(limit.rlim_cur / 4, VGPU_REMOTE_FDS_MAX);
+}
+
+void vgpu_report(VgpuRemote *vr, const char *fmt, ...)
+{
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    trace_vgpu_remote_report(text);
+    if (now - vr->reported_ms >= 1000) {
+        vr->reported_ms = now;
+        warn_report("vgpu-remote: %s", text);
+    }
+}
+
+bool vgpu_hold(VgpuRemote *vr, const char *who, Error **errp)
+{
+    if (vr->live == 0) {
+        error_setg(&vr->blocker, "vgpu-remote: '%s' in the guest uses the "
+                   "host's device, and its state there cannot be saved: end it "
+                   "first", who);
+        if (migrate_add_blocker(&vr->blocker, errp) < 0) {
+            return false;
+        }
+    }
+    vr->live++;
+    return true;
+}
+
+void vgpu_release(VgpuRemote *vr)
+{
+    assert(vr->live > 0);
+    vr->live--;
+    if (vr->live == 0) {
+        migrate_del_blocker(&vr->blocker);
+    }
+}
+
+/* --- suspending the queue ------------------------------------------------------ */
+
+uint32_t vgpu_stall(VgpuRemote *vr, VgpuContext *ctx)
+{
+    if (vr->stalled != ctx) {
+        trace_vgpu_remote_stall(ctx->id);
+        vr->stalled = ctx;
+        timer_mod(vr->stall_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                  (ctx->started ? VGPU_REMOTE_STALL_MS : VGPU_REMOTE_START_MS));
+    }
+    return VGPU_STALL;
+}
+
+/* By a bottom half: whoever calls this may still hold a pointer to a context. */
+void vgpu_moved_on(VgpuContext *ctx)
+{
+    VgpuRemote *vr = ctx->vr;
+
+    if (vr->stalled == ctx) {
+        trace_vgpu_remote_resume(ctx->id);
+        vr->stalled = NULL;
+        timer_del(vr->stall_timer);
+        qemu_bh_schedule(vr->resume_bh);
+    }
+}
+
+static void resume(void *opaque)
+{
+    virtio_gpu_process_cmdq(opaque);
+}
+
+static void stall_is_over(void *opaque)
+{
+    VgpuRemote *vr = opaque;
+
+    if (vr->stalled) {
+        vgpu_context_lose(vr->stalled, RING_FATAL_WORKER,
+                          "its worker does not answer");
+    }
+}
+
+/* --- capsets ------------------------------------------------------------------ */
+
+/* Both from constants: a stock driver that waits 5 s for them does without 3D. */
+static uint32_t get_capset_info(VgpuRemote *vr,
+                                struct virtio_gpu_ctrl_command *cmd,
+                                const VgpuCommand *in)
+{
+    struct virtio_gpu_resp_capset_info info = {
+        .hdr.type = VIRTIO_GPU_RESP_OK_CAPSET_INFO,
+        .capset_id = VGPU_CAPSET_ID,
+        .capset_max_version = VGPU_CAPSET_VERSION,
+        .capset_max_size = sizeof(struct vgpu_capset),
+    };
+
+    if (in->capset_info.capset_index != 0) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    }
+    virtio_gpu_ctrl_response(VIRTIO_GPU(vr), cmd, &info.hdr, sizeof(info));
+    return VGPU_ANSWERED;
+}
+
+static uint32_t get_capset(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
+                           const VgpuCommand *in)
+{
+    struct {
+        struct virtio_gpu_ctrl_hdr hdr;
+        struct vgpu_capset capset;
+    } answer = {
+        .hdr.type = VIRTIO_GPU_RESP_OK_CAPSET,
+        .capset.magic = VGPU_CAPSET_MAGIC,
+        .capset.protocol_version = VGPU_PROTOCOL_VERSION,
+    };
+
+    QEMU_BUILD_BUG_ON(sizeof(answer) != sizeof(answer.hdr) +
+                                        sizeof(answer.capset));
+    if (in->capset.capset_id != VGPU_CAPSET_ID ||
+        in->capset.capset_version != VGPU_CAPSET_VERSION) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    }
+    virtio_gpu_ctrl_response(VIRTIO_GPU(vr), cmd, &answer.hdr, sizeof(answer));
+    return VGPU_ANSWERED;
+}
+
+/* --- the way of a command -------------------------------------------------------- */
+
+#define COMMAND(_type, _member, _handler)                      \
+    {                                                          \
+        .type = VIRTIO_GPU_CMD_##_type,                        \
+        .size = sizeof_field(VgpuCommand, _member),            \
+        .handle = _handler,                                    \
+    }
+
+static const struct command {
+    uint32_t type;
+    uint32_t size; /* of the fixed part; less is refused */
+    VgpuHandler *handle;
+} commands[] = {
+    COMMAND(GET_CAPSET_INFO, capset_info, get_capset_info),
+    COMMAND(GET_CAPSET, capset, get_capset),
+    COMMAND(CTX_CREATE, ctx_create, vgpu_context_create),
+    COMMAND(CTX_DESTROY, ctx_destroy, vgpu_context_destroy),
+    COMMAND(CTX_ATTACH_RESOURCE, ctx_resource, vgpu_context_resource),
+    COMMAND(CTX_DETACH_RESOURCE, ctx_resource, vgpu_context_resource),
+    COMMAND(SUBMIT_3D, submit, vgpu_context_submit),
+    COMMAND(RESOURCE_CREATE_2D, create_2d, vgpu_blob_or_2d),
+    COMMAND(RESOURCE_UNREF, unref, vgpu_blob_unref),
+    COMMAND(RESOURCE_CREATE_BLOB, create_blob, vgpu_blob_create),
+    COMMAND(RESOURCE_MAP_BLOB, map_blob, vgpu_blob_map),
+    COMMAND(RESOURCE_UNMAP_BLOB, unmap_blob, vgpu_blob_unmap),
+};
+
+static const struct command *find_command(VgpuRemote *vr, uint32_t type)
+{
+    if (!vr->offers) {
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (commands[i].type == type) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static void process_2d(VirtIOGPU *g, struct virtio_gpu_ctrl_command *cmd)
+{
+    virtio_gpu_simple_process_cmd(g, cmd);
+    /* Left open while a display blocks rendering: ours would never come back. */
+    if (!cmd->finished) {
+        virtio_gpu_ctrl_response_nodata(
+            g, cmd, cmd->error ? cmd->error : VIRTIO_GPU_RESP_OK_NODATA);
+    }
+}
+
+static uint32_t process_ours(VgpuRemote *vr, const struct command *c,
+                             struct virtio_gpu_ctrl_command *cmd)
+{
+    VgpuCommand in;
+
+    if (iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num, 0, &in, c->size) !=
+        c->size) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    }
+    /* The guest may have changed it since: what was looked at counts. */
+    in.hdr = cmd->cmd_hdr;
+    return c->handle(vr, cmd, &in);
+}
+
+static void process_cmd(VirtIOGPU *g, struct virtio_gpu_ctrl_command *cmd)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(g);
+    const struct command *c;
+    uint32_t answer = VGPU_2D;
+
+    VIRTIO_GPU_FILL_CMD(cmd->cmd_hdr);
+    c = find_command(vr, cmd->cmd_hdr.type);
+    if (c) {
+        answer = process_ours(vr, c, cmd);
+    }
+    switch (answer) {
+    case VGPU_2D:
+        process_2d(g, cmd);
+        break;
+    case VGPU_ANSWERED:
+    case VGPU_HELD:
+        break;
+    case VGPU_STALL:
+        /* Left open with a fence it would be held instead; it is read again. */
+        cmd->cmd_hdr.flags &= ~VIRTIO_GPU_FLAG_FENCE;
+        break;
+    default:
+        if (answer >= VIRTIO_GPU_RESP_ERR_UNSPEC) {
+            trace_vgpu_remote_refused(cmd->cmd_hdr.type, cmd->cmd_hdr.ctx_id,
+                                      answer);
+        }
+        vgpu_fence_answer(vr, cmd, answer);
+    }
+}
+
+/* The parent's would answer every fence. */
+static void gl_flushed(VirtIOGPUBase *b)
+{
+    virtio_gpu_process_cmdq(VIRTIO_GPU(b));
+}
+
+/* --- saving a VM ------------------------------------------------------------------ */
+
+/*
+ * A context of our capset cannot be saved and blocks that (vgpu_hold). What
+ * the guest's desktop makes for its 2D has an id and nothing else: those are saved.
+ */
+
+static int put_plain_contexts(QEMUFile *f, void *opaque, size_t size,
+                              const VMStateField *field, JSONWriter *vmdesc)
+{
+    VgpuRemote *vr = opaque;
+    GHashTableIter iter;
+    gpointer id;
+
+    qemu_put_be32(f, g_hash_table_size(vr->contexts));
+    g_hash_table_iter_init(&iter, vr->contexts);
+    while (g_hash_table_iter_next(&iter, &id, NULL)) {
+        qemu_put_be32(f, GPOINTER_TO_UINT(id));
+    }
+    return 0;
+}
+
+static int get_plain_contexts(QEMUFile *f, void *opaque, size_t size,
+                              const VMStateField *field)
+{
+    VgpuRemote *vr = opaque;
+    uint32_t n = qemu_get_be32(f);
+
+    if (n > VGPU_REMOTE_CONTEXTS_MAX) {
+        return -EINVAL;
+    }
+    vgpu_contexts_destroy_all(vr);
+    while (n-- > 0) {
+        if (!vgpu_context_add_plain(vr, qemu_get_be32(f))) {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static const VMStateDescription vmstate_vgpu_remote = {
+    .name = "vgpu-remote",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        {
+            .name = "contexts",
+            .info = &(const VMStateInfo) {
+                .name = "contexts",
+                .get = get_plain_contexts,
+                .put = put_plain_contexts,
+            },
+            .flags = VMS_SINGLE,
+        },
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+/* --- properties ---------------------------------------------------------------- */
+
+static const char *const backends[] = {
+    [VGPU_BACKEND_AUTO] = "auto",
+    [VGPU_BACKEND_EMULATION] = "emulation",
+    [VGPU_BACKEND_REMOTE] = "remote",
+};
+
+static void get_backend(Object *obj, Visitor *v, const char *name, void *opaque,
+                        Error **errp)
+{
+    const Property *prop = opaque;
+    VgpuBackend *backend = object_field_prop_ptr(obj, prop);
+    char *text = (char *)backends[*backend];
+
+    visit_type_str(v, name, &text, errp);
+}
+
+static void set_backend(Object *obj, Visitor *v, const char *name, void *opaque,
+                        Error **errp)
+{
+    const Property *prop = opaque;
+    VgpuBackend *backend = object_field_prop_ptr(obj, prop);
+    g_autofree char *text = NULL;
+
+    if (!visit_type_str(v, name, &text, errp)) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+        if (strcmp(text, backends[i]) == 0) {
+            *backend = i;
+            return;
+        }
+    }
+    error_setg(errp, "%s=%s: must be auto, emulation or remote", name, text);
+}
+
+static void set_backend_default(ObjectProperty *op, const Property *prop)
+{
+    object_property_set_default_str(op, backends[prop->defval.u]);
+}
+
+static const PropertyInfo prop_backend = {
+    .type = "str",
+    .description = "auto|emulation|remote",
+    .get = get_backend,
+    .set = set_backend,
+    .set_default_value = set_backend_default,
+};
+
+static const Property properties[] = {
+    DEFINE_PROP_UNSIGNED("backend", VgpuRemote, backend, VGPU_BACKEND_AUTO,
+                         prop_backend, VgpuBackend),
+    DEFINE_PROP_STRING("server", VgpuRemote, server),
+};
+
+void vgpu_remote_describe(Object *obj)
+{
+    static const struct {
+        const char *name, *text;
+    } texts[] = {
+        { "backend", "auto|emulation|remote: who computes for the guest. remote: "
+          "the host's device, through vgpu-remoted, or the VM does not start; "
+          "auto: the same, with a warning; emulation: 2D only so far" },
+        { "server", "unix:PATH of a running vgpu-remoted; empty: a private one, "
+          "found by $VGPU_REMOTED, beside this program, or in $PATH" },
+        { "hostmem", "bytes of memory that guest programs and the host can share "
+          "at a time, a power of two from 2M to 1T" },
+        { "blob", "not for this device, which always has blobs" },
+        { "max_outputs", "screens, 1 to 16" },
+        { "max_hostmem", "bytes of host memory for 2D pictures" },
+        { "edid", "tell the guest about the screens" },
+        { "xres", "width of the first screen in pixels" },
+        { "yres", "height of the first screen in pixels" },
+    };
+    ObjectProperty *hostmem;
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        object_property_set_description(obj, texts[i].name, texts[i].text);
+    }
+    /* The parent's property says 0. */
+    hostmem = object_property_find(obj, "hostmem");
+    qobject_unref(hostmem->defval);
+    hostmem->defval = QOBJECT(qnum_from_uint(HOSTMEM_DEFAULT));
+}
+
+bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
+{
+    VirtIOGPUBase *b = VIRTIO_GPU_BASE(vr);
+    uint64_t hostmem = b->conf.hostmem;
+
+    if (virtio_gpu_blob_enabled(b->conf)) {
+        error_setg(errp, "blob=on: leave it out; vgpu-remote has blob resources "
+                   "without it, in hostmem=SIZE");
+        return false;
+    }
+    if (b->conf.max_outputs < 1 ||
+        b->conf.max_outputs > VIRTIO_GPU_MAX_SCANOUTS) {
+        error_setg(errp, "max_outputs=%u: must be 1 to %d: the guest's driver "
+                   "needs a screen", b->conf.max_outputs,
+                   VIRTIO_GPU_MAX_SCANOUTS);
+        return false;
+    }
+    if (!is_power_of_2(hostmem) || hostmem < HOSTMEM_MIN ||
+        hostmem > HOSTMEM_MAX) {
+        error_setg(errp, "hostmem=%" PRIu64 ": must be a power of two from 2M "
+                   "to 1T, such as 1G", hostmem);
+        return false;
+    }
+    if (vr->backend == VGPU_BACKEND_EMULATION) {
+        b->conf.hostmem = 0; /* nothing is shared: no BAR for it */
+    }
+    return true;
+}
+
+/* --- life ----------------------------------------------------------------------- */
+
+static uint64_t get_features(VirtIODevice *vdev, uint64_t features, Error **errp)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(vdev);
+    VgpuRemoteClass *vrc = VGPU_REMOTE_DEVICE_GET_CLASS(vr);
+
+    features = vrc->parent_get_features(vdev, features, errp);
+    if (vr->offers) {
+        virtio_add_feature(&features, VIRTIO_GPU_F_VIRGL);
+        virtio_add_feature(&features, VIRTIO_GPU_F_RESOURCE_BLOB);
+        virtio_add_feature(&features, VIRTIO_GPU_F_CONTEXT_INIT);
+    }
+    return features;
+}
+
+static void ctrl_cb(VirtIODevice *vdev, VirtQueue *vq)
+{
+    qemu_bh_schedule(VIRTIO_GPU(vdev)->ctrl_bh);
+}
+
+static void cursor_cb(VirtIODevice *vdev, VirtQueue *vq)
+{
+    qemu_bh_schedule(VIRTIO_GPU(vdev)->cursor_bh);
+}
+
+/*
+ * A 2D virtio-gpu asks for 64 places, of which held commands may take more than
+ * all. Some QEMU 10.0.N give the maximum whatever is asked for; others need this.
+ */
+static void enlarge_queues(VirtIOGPU *g)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(g);
+
+    if (virtio_queue_get_num(vdev, 0) >= 4 * QUEUE_MIN) {
+        return;
+    }
+    virtio_del_queue(vdev, 1);
+    virtio_del_queue(vdev, 0);
+    g->ctrl_vq = virtio_add_queue(vdev, 4 * QUEUE_MIN, ctrl_cb);
+    g->cursor_vq = virtio_add_queue(vdev, 16, cursor_cb);
+}
+
+/* What a server is needed for, and what the user said about that. */
+static bool start_server(VgpuRemote *vr, Error **errp)
+{
+    Error *err = NULL;
+
+    if (vgpu_server_start(vr, &err)) {
+        return true;
+    }
+    if (vr->backend == VGPU_BACKEND_REMOTE || (vr->server && vr->server[0])) {
+        error_propagate(errp, err);
+        return false;
+    }
+    warn_reportf_err(err, "vgpu-remote: no program in the guest can use the "
+                     "host's device: ");
+    return true;
+}
+
+static void unrealize(DeviceState *dev);
+
+static void realize(DeviceState *dev, Error **errp)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(dev);
+    VirtIOGPU *g = VIRTIO_GPU(dev);
+    ERRP_GUARD();
+
+    vr->offers = vr->backend != VGPU_BACKEND_EMULATION;
+    vr->fds_max = fds_allowed();
+    if (vr->offers && !start_server(vr, errp)) {
+        return;
+    }
+    g->parent_obj.virtio_config.num_capsets = vr->offers;
+    virtio_gpu_device_realize(dev, errp);
+    if (*errp) {
+        vgpu_server_close(vr);
+        return;
+    }
+    enlarge_queues(g);
+    vgpu_contexts_init(vr);
+    vgpu_blobs_init(vr);
+    vr->stall_timer = timer_new_ms(QEMU_CLOCK_REALTIME, stall_is_over, vr);
+    vr->resume_bh = virtio_bh_io_new_guarded(dev, resume, g);
+    vmstate_register(VMSTATE_IF(dev), VMSTATE_INSTANCE_ID_ANY,
+                     &vmstate_vgpu_remote, vr);
+    if (vr->offers && !vgpu_window_init(vr, errp)) {
+        unrealize(dev);
+    }
+}
+
+/* Ours: nothing that the guest made is left, and nothing is answered. */
+static void forget_guest(VgpuRemote *vr)
+{
+    vr->stalled = NULL;
+    timer_del(vr->stall_timer);
+    qemu_bh_cancel(vr->resume_bh);
+    vgpu_contexts_destroy_all(vr);
+    vgpu_blobs_destroy_all(vr);
+}
+
+/*
+ * From a vCPU thread the parent's reset lets the main loop run, and with it perhaps
+ * a command that is still in the queue: so before it and after it.
+ */
+static void reset(VirtIODevice *vdev)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(vdev);
+
+    trace_vgpu_remote_reset();
+    forget_guest(vr);
+    virtio_gpu_reset(vdev);
+    forget_guest(vr);
+}
+
+static void unrealize(DeviceState *dev)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(dev);
+    VirtIOGPUBase *b = VIRTIO_GPU_BASE(dev);
+
+    vmstate_unregister(VMSTATE_IF(dev), &vmstate_vgpu_remote, vr);
+    reset(VIRTIO_DEVICE(dev));
+    vgpu_server_close(vr);
+    vgpu_window_remove(vr);
+    vgpu_blobs_finish(vr);
+    vgpu_contexts_finish(vr);
+    g_clear_pointer(&vr->stall_timer, timer_free);
+    g_clear_pointer(&vr->resume_bh, qemu_bh_delete);
+    for (uint32_t i = 0; i < b->conf.max_outputs; i++) {
+        graphic_console_close(b->scanout[i].con);
+    }
+    VGPU_REMOTE_DEVICE_GET_CLASS(vr)->parent_unrealize(dev);
+}
+
+static void instance_init(Object *obj)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(obj);
+
+    VIRTIO_GPU_BASE(obj)->conf.hostmem = HOSTMEM_DEFAULT;
+    vr->server_sock = -1;
+    vr->server_tried_ms = INT64_MIN / 2;
+    vr->reported_ms = INT64_MIN / 2;
+}
+
+static void instance_finalize(Object *obj)
+{
+    vgpu_window_free(VGPU_REMOTE_DEVICE(obj));
+}
+
+static void class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
+    VirtIOGPUBaseClass *vbc = VIRTIO_GPU_BASE_CLASS(klass);
+    VirtIOGPUClass *vgc = VIRTIO_GPU_CLASS(klass);
+    VgpuRemoteClass *vrc = VGPU_REMOTE_DEVICE_CLASS(klass);
+
+    vrc->parent_unrealize = vdc->unrealize;
+    vrc->parent_get_features = vdc->get_features;
+    vdc->realize = realize;
+    vdc->unrealize = unrealize;
+    vdc->reset = reset;
+    vdc->get_features = get_features;
+    vbc->gl_flushed = gl_flushed;
+    vgc->process_cmd = process_cmd;
+    dc->desc = "virtio-gpu that computes on the host's device";
+    dc->hotpluggable = true;
+    device_class_set_props(dc, properties);
+}
+
+static const TypeInfo vgpu_remote_types[] = {
+    {
+        .name = TYPE_VGPU_REMOTE_DEVICE,
+        .parent = TYPE_VIRTIO_GPU,
+        .instance_size = sizeof(VgpuRemote),
+        .instance_init = instance_init,
+        .instance_finalize = instance_finalize,
+        .class_size = sizeof(VgpuRemoteClass),
+        .class_init = class_init,
+    },
+};
+
+DEFINE_TYPES(vgpu_remote_types)
