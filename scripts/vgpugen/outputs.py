@@ -2,7 +2,7 @@
 """Which files are made, and by whom."""
 
 from . import (emit_call, emit_entry, emit_print, emit_python, emit_serve,
-               emit_wire)
+               emit_test, emit_wire)
 
 
 def outputs(api):
@@ -20,4 +20,6 @@ def outputs(api):
         f"{n}_print.h": emit_print.emit_header,
         f"{n}_print.c": emit_print.emit_source,
         f"{n}_calls.py": emit_python.emit,
+        f"{n}_fakes.c": emit_test.emit_fakes,
+        f"{n}_wire_test.c": emit_test.emit_test,
     }
