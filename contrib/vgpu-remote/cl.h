@@ -1,13 +1,99 @@
 /*
- * The OpenCL half of a worker, as the worker sees it.
+ * The OpenCL half of a worker: what its files share. A worker serves one
+ * context, so what they remember is static, one of each.
+ *
+ *   opencl_serve.c  (generated) decodes, looks ids up, makes plain calls, answers
+ *   cl.c            the API's entry; platforms and queues; errors nobody waited for
+ *   cl_pending.c    memory lent to commands that may still run
+ *   cl_transfer.c   reading and writing: blocking, late, streamed
+ *   cl_buffer.c     buffers, also those that lie in blobs
+ *   cl_image.c      images
+ *   cl_program.c    programs and kernels
+ *   cl_options.c    build options, and the guest's files that builds include
  *
  * SPDX-License-Identifier: MIT
  */
 #ifndef VGPU_CL_H
 #define VGPU_CL_H
 
+#include <CL/cl.h>
+
 #include "session.h"
 
 extern const struct session_api cl_api;
+
+/* --- cl_pending.c: memory lent to commands ---------------------------------- */
+
+/*
+ * What a command still uses: a copy of ours, or a guest's blob. Charged to the
+ * budget as long as it is pending.
+ */
+struct pending {
+    cl_event event;          /* a reference; the command's */
+    struct blob *blob;       /* a reference, or NULL */
+    struct bulk_header *bulk;/* in the blob: to be marked done, or NULL */
+    void *copy;              /* to be freed, or NULL */
+    size_t bytes;            /* of the copy */
+};
+
+/**
+ * pending_lend: memory for a copy of @size bytes at @src, to be lent; NULL if the
+ * budget is used up. pending_unlend: the command was not made after all.
+ */
+void *pending_lend(struct session *s, const void *src, size_t size);
+void pending_unlend(struct session *s, void *copy, size_t size);
+
+/**
+ * pending_add: take over what @p holds until its command has ended.
+ *
+ * If there is no memory to remember it by, waits for the command instead.
+ */
+void pending_add(struct session *s, const struct pending *p);
+
+/** pending_sweep: give back what ended commands had. Before every answer. */
+void pending_sweep(struct session *s);
+
+/* --- cl_transfer.c ------------------------------------------------------------ */
+
+/* One read or write, of whatever shape. */
+struct transfer {
+    struct request *r;
+    cl_command_queue queue;
+    bool read;
+    bool blocking;
+    void *ptr; /* the data, here */
+    struct wire_span span;
+    size_t bytes;
+    cl_uint n_waits;
+    const cl_event *waits;
+    cl_event *event; /* the guest's, or NULL */
+
+    /* The command itself, never blocking, on the data at @ptr. */
+    cl_int (*enqueue)(struct transfer *t, void *ptr, cl_event *event);
+    const void *args; /* for enqueue */
+
+    /*
+     * Set for a plain stretch of a buffer, which can be transferred in parts:
+     * like enqueue, for @size bytes at @at.
+     */
+    cl_int (*enqueue_part)(struct transfer *t, void *ptr, size_t at,
+                           size_t size, cl_event *event);
+    cl_mem buffer;
+    size_t offset;
+};
+
+/** transfer_run: make the transfer. Returns the API's error. */
+cl_int transfer_run(struct transfer *t);
+
+/* --- cl_options.c --------------------------------------------------------------- */
+
+/**
+ * options_make: the build options that the host gets for a guest's @options
+ * (NULL is fine), to be freed.
+ *
+ * Returns NULL and *@err CL_INVALID_BUILD_OPTIONS if one of them would let the
+ * compiler do more than compile, or CL_OUT_OF_HOST_MEMORY.
+ */
+char *options_make(const char *options, cl_int *err);
 
 #endif

@@ -137,7 +137,7 @@ static void *look_up(struct handles *h, uint64_t id, unsigned type,
     e = find(h, id, type);
     if (e) {
         object = e->object;
-        if (!object && error) {
+        if (!object && error && e->error) {
             *error = e->error;
         }
         if (take && id < HANDLE_HOST_FIRST) {

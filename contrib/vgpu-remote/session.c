@@ -213,6 +213,11 @@ static void answer(struct request *r, enum wire_status status)
     if (n == 0) {
         return;
     }
+    for (unsigned i = 0; i < VGPU_API_COUNT; i++) {
+        if (s->p.apis[i]) {
+            s->p.apis[i]->settle(s);
+        }
+    }
     slot->size = (uint32_t)(r->out.p - (uint8_t *)ring_reply(s->ring, n));
     slot->status = status;
     if (ring_slot_post(slot, r->header.seq)) {

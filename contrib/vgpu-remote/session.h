@@ -58,6 +58,11 @@ struct session_api {
      * the slot: with what `out` holds, and this status.
      */
     enum wire_status (*serve)(struct request *r);
+    /*
+     * Called before any call that wants an answer is answered, by the thread that
+     * served it: what has ended by now should be seen to have.
+     */
+    void (*settle)(struct session *s);
 };
 
 /* --- for those who serve calls -------------------------------------------- */

@@ -154,6 +154,8 @@ static void set_environment(const struct worker_params *p)
     setenv("HOME", p->directory, 1);
     setenv("XDG_CACHE_HOME", p->directory, 1);
     setenv("CUDA_CACHE_PATH", p->directory, 1);
+    /* Should our own shim be among the host's OpenCL libraries: not from here. */
+    unsetenv("VGPU_SERVER");
     if (chdir(p->directory) < 0) {
         give_up(p, "cannot enter its directory");
     }

@@ -1,0 +1,316 @@
+/*
+ * Reading and writing. The guest's data lie in shared memory, or, when they are few,
+ * in the message or the answer. Four ways:
+ *
+ * late       Not waited for: the command gets the shared memory (or a copy of the
+ *            message's bytes) and pending.c says when it is done with it.
+ * waited     The command is made in the guest's order and does not block; then
+ *            the lead is given up, and this thread waits for it.
+ * streamed   Waited for, large, and plain: in parts, so that the guest's copying
+ *            and the device's run at the same time. All parts of a read are
+ *            queued at once, and each that arrives moves `drained`; a write queues
+ *            a part as soon as the guest's `filled` covers it.
+ * mapped     The same for devices whose memory is the host's own (a CPU): one
+ *            map, and this thread copies. It saves a wake-up for every part.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "cl.h"
+
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#define STREAM_MIN  (256u << 10)
+#define PARTS_MAX   16u
+#define PART_MIN    (512u << 10)
+#define COPY_PART   (64u << 10) /* what one step of a mapped transfer copies */
+#define SPINS       2000u       /* looks at `filled` before the first nap */
+#define NAP_NS      20000u
+
+/* The header in front of the data, if the guest wants to be told there. */
+static struct bulk_header *bulk_of(const struct transfer *t)
+{
+    if (!(t->span.blob & WIRE_SPAN_TRACKED) ||
+        t->span.offset < sizeof(struct bulk_header) || t->span.offset % 64) {
+        return NULL;
+    }
+    return (struct bulk_header *)((char *)t->ptr - sizeof(struct bulk_header));
+}
+
+/* --- late --------------------------------------------------------------------- */
+
+static cl_int run_late(struct transfer *t)
+{
+    struct session *s = t->r->session;
+    struct pending p = { 0 };
+    void *ptr = t->ptr;
+    cl_int err;
+
+    if (t->span.blob) {
+        p.blob = session_span_blob(t->r, &t->span);
+        p.bulk = bulk_of(t);
+    } else if (t->read) {
+        return CL_INVALID_VALUE; /* nowhere to put what comes late */
+    } else {
+        p.bytes = t->bytes;
+        ptr = p.copy = pending_lend(s, t->ptr, t->bytes);
+        if (!ptr) {
+            return CL_OUT_OF_HOST_MEMORY;
+        }
+    }
+    err = t->enqueue(t, ptr, &p.event);
+    if (err != CL_SUCCESS) {
+        if (p.bulk) {
+            atomic_store_explicit(&p.bulk->done, 1, memory_order_release);
+        }
+        blob_unref(p.blob);
+        pending_unlend(s, p.copy, p.bytes);
+        return err;
+    }
+    if (t->event) {
+        clRetainEvent(p.event);
+        *t->event = p.event;
+    }
+    pending_add(s, &p);
+    return CL_SUCCESS;
+}
+
+/* --- progress of a stream ------------------------------------------------------- */
+
+static void set_drained(struct bulk_header *bulk, size_t bytes)
+{
+    atomic_store_explicit(&bulk->drained, bytes, memory_order_release);
+}
+
+/*
+ * Wait until the guest has filled @bytes. It may never do: its program was stopped,
+ * or it lies. That is its own loss, but no processor's: after a while we nap.
+ */
+static void wait_filled(const struct transfer *t, struct bulk_header *bulk,
+                        size_t bytes)
+{
+    if (!bulk || !(t->span.blob & WIRE_SPAN_STREAMED)) {
+        return;
+    }
+    for (unsigned i = 0; atomic_load_explicit(&bulk->filled,
+                                              memory_order_acquire) < bytes;
+         i++) {
+        if (i >= SPINS) {
+            nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+        } else if (i % 64 == 63) {
+            sched_yield();
+        }
+    }
+}
+
+/* --- waited ------------------------------------------------------------------- */
+
+/* Gives @event to the guest, or up. */
+static void pass_event(struct transfer *t, cl_event event, cl_int err)
+{
+    if (t->event && err == CL_SUCCESS) {
+        *t->event = event;
+    } else {
+        clReleaseEvent(event);
+    }
+}
+
+static cl_int run_waited(struct transfer *t)
+{
+    struct bulk_header *bulk = bulk_of(t);
+    cl_event event;
+    cl_int err;
+
+    if (!t->read) {
+        wait_filled(t, bulk, t->bytes);
+    }
+    err = t->enqueue(t, t->ptr, &event);
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    session_block_begin(t->r);
+    err = clWaitForEvents(1, &event);
+    if (bulk && err == CL_SUCCESS) {
+        set_drained(bulk, t->bytes);
+    }
+    pass_event(t, event, err);
+    return err;
+}
+
+/* --- what a thread uses after it has given up the lead ---------------------------- */
+
+static void hold(const struct transfer *t)
+{
+    clRetainCommandQueue(t->queue);
+    clRetainMemObject(t->buffer);
+    for (cl_uint i = 0; i < t->n_waits; i++) {
+        clRetainEvent(t->waits[i]);
+    }
+}
+
+static void unhold(const struct transfer *t)
+{
+    clReleaseCommandQueue(t->queue);
+    clReleaseMemObject(t->buffer);
+    for (cl_uint i = 0; i < t->n_waits; i++) {
+        clReleaseEvent(t->waits[i]);
+    }
+}
+
+/* --- streamed ------------------------------------------------------------------- */
+
+static size_t part_size(size_t bytes)
+{
+    size_t part = (bytes + PARTS_MAX - 1) / PARTS_MAX;
+
+    part = (part + 4095) & ~(size_t)4095;
+    return part < PART_MIN ? PART_MIN : part;
+}
+
+/*
+ * One event that stands for all @n parts. In a queue that keeps the order
+ * that is the last one's.
+ */
+static cl_int join_parts(struct transfer *t, cl_event *parts, unsigned n,
+                         cl_event *all)
+{
+    cl_command_queue_properties flags = 0;
+
+    clGetCommandQueueInfo(t->queue, CL_QUEUE_PROPERTIES, sizeof(flags), &flags,
+                          NULL);
+    if (!(flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)) {
+        *all = parts[n - 1];
+        clRetainEvent(*all);
+        return CL_SUCCESS;
+    }
+    return clEnqueueMarkerWithWaitList(t->queue, n, parts, all);
+}
+
+static cl_int run_streamed(struct transfer *t, struct bulk_header *bulk)
+{
+    size_t part = part_size(t->bytes), at = 0;
+    cl_event parts[PARTS_MAX], all = NULL;
+    cl_int err = CL_SUCCESS, wait_err;
+    unsigned n = 0;
+
+    hold(t);
+    if (!t->read) {
+        session_block_begin(t->r);
+    }
+    while (at < t->bytes && err == CL_SUCCESS) {
+        size_t size = t->bytes - at < part ? t->bytes - at : part;
+
+        if (!t->read) {
+            wait_filled(t, bulk, at + size);
+        }
+        err = t->enqueue_part(t, (char *)t->ptr + at, at, size, &parts[n]);
+        if (err == CL_SUCCESS) {
+            n++;
+            at += size;
+            clFlush(t->queue);
+        }
+    }
+    if (err == CL_SUCCESS) {
+        err = join_parts(t, parts, n, &all);
+    }
+    session_block_begin(t->r);
+    /* Whatever was queued uses the guest's memory: wait for all of it. */
+    for (unsigned i = 0; i < n; i++) {
+        wait_err = clWaitForEvents(1, &parts[i]);
+        err = err == CL_SUCCESS ? wait_err : err;
+        if (wait_err == CL_SUCCESS) {
+            set_drained(bulk, (i + 1) * part < t->bytes ? (i + 1) * part
+                                                        : t->bytes);
+        }
+        clReleaseEvent(parts[i]);
+    }
+    if (all) {
+        pass_event(t, all, err);
+    }
+    unhold(t);
+    return err;
+}
+
+/* --- mapped --------------------------------------------------------------------- */
+
+static bool is_host_memory(cl_command_queue queue)
+{
+    cl_device_id device;
+    cl_device_type type = 0;
+
+    clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(device), &device,
+                          NULL);
+    clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof(type), &type, NULL);
+    return type & CL_DEVICE_TYPE_CPU;
+}
+
+static void copy_mapped(struct transfer *t, struct bulk_header *bulk,
+                        char *mapped)
+{
+    char *ptr = t->ptr;
+
+    for (size_t at = 0; at < t->bytes; at += COPY_PART) {
+        size_t size = t->bytes - at < COPY_PART ? t->bytes - at : COPY_PART;
+
+        if (t->read) {
+            memcpy(ptr + at, mapped + at, size);
+        } else {
+            wait_filled(t, bulk, at + size);
+            memcpy(mapped + at, ptr + at, size);
+        }
+        set_drained(bulk, at + size);
+    }
+}
+
+static cl_int run_mapped(struct transfer *t, struct bulk_header *bulk)
+{
+    cl_map_flags flags = t->read ? CL_MAP_READ : CL_MAP_WRITE_INVALIDATE_REGION;
+    cl_event map, unmap;
+    void *mapped;
+    cl_int err;
+
+    mapped = clEnqueueMapBuffer(t->queue, t->buffer, CL_FALSE, flags,
+                                t->offset, t->bytes, t->n_waits, t->waits,
+                                &map, &err);
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    hold(t);
+    session_block_begin(t->r);
+    err = clWaitForEvents(1, &map);
+    if (err == CL_SUCCESS) {
+        copy_mapped(t, bulk, mapped);
+        err = clEnqueueUnmapMemObject(t->queue, t->buffer, mapped, 0, NULL,
+                                      &unmap);
+    }
+    if (err == CL_SUCCESS) {
+        clFlush(t->queue);
+        /* The event of a write is that of its unmap: complete, not begun. */
+        if (!t->read && t->event) {
+            err = clWaitForEvents(1, &unmap);
+        }
+        pass_event(t, t->read ? map : unmap, err);
+        clReleaseEvent(t->read ? unmap : map);
+    } else {
+        clReleaseEvent(map);
+    }
+    unhold(t);
+    return err;
+}
+
+/* --- choosing -------------------------------------------------------------------- */
+
+cl_int transfer_run(struct transfer *t)
+{
+    struct bulk_header *bulk = bulk_of(t);
+
+    if (!t->blocking) {
+        return run_late(t);
+    }
+    if (!t->enqueue_part || !bulk || t->bytes < STREAM_MIN) {
+        return run_waited(t);
+    }
+    return is_host_memory(t->queue) ? run_mapped(t, bulk)
+                                    : run_streamed(t, bulk);
+}
