@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Which files are made, and by whom."""
 
-from . import (emit_call, emit_entry, emit_print, emit_python, emit_serve,
-               emit_test, emit_wire)
+from . import (emit_call, emit_entry, emit_manual, emit_print, emit_python,
+               emit_serve, emit_test, emit_wire)
 
 
 def outputs(api):
@@ -22,4 +22,5 @@ def outputs(api):
         f"{n}_calls.py": emit_python.emit,
         f"{n}_fakes.c": emit_test.emit_fakes,
         f"{n}_wire_test.c": emit_test.emit_test,
+        f"{n}.rst": emit_manual.emit,
     }

@@ -251,7 +251,8 @@ class Parser:
             elif word == "command":
                 call.command = self.word("the command type of its event")
         if {"wait", "async"} <= call.words:
-            self.fail(f"{call.name} cannot both 'wait' and be 'async'")
+            raise DescriptionError(
+                call.where, f"{call.name} cannot both 'wait' and be 'async'")
         if "async" in call.words:
             call.wait = "false"
 
