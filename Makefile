@@ -1,0 +1,70 @@
+# What a user types. Each target installs the packages it lacks, says so first,
+# and takes up again where the last run stopped. The work is meson's (in build/)
+# and that of the scripts, all of which can be run by themselves.
+#
+# SPDX-License-Identifier: MIT
+BUILD  := build
+PREFIX ?= /usr/local
+DESTDIR ?=
+JOBS   ?= $(shell nproc)
+# Debian's own, whatever else a PATH begins with: its packages are what is tested.
+export PATH := /usr/bin:/bin:/usr/sbin:/sbin:$(PATH)
+
+all: programs qemu
+
+help:
+	@echo 'make                 builds everything into build/'
+	@echo 'make run             boots a VM and does real work on the host device in it'
+	@echo 'make check           runs every test; the last line counts them'
+	@echo 'make bench           the same OpenCL figures natively, over a socket and in a VM'
+	@echo 'make fuzz [SECONDS=N]  the fuzzers, N seconds each'
+	@echo 'make guest-package   a .deb for any Debian guest, in build/'
+	@echo 'make guest           the test guest that scripts/vm boots'
+	@echo 'make install         installs under PREFIX ($(PREFIX)), below DESTDIR if given'
+	@echo 'make deps            installs the Debian packages that all of this needs'
+	@echo 'make clean           removes build/; caches in ~/.cache/vgpu-remote stay'
+
+deps:
+	@scripts/deps
+
+deps-%:
+	@scripts/deps $*
+
+$(BUILD)/build.ninja: | deps-build deps-tests
+	@meson setup $(BUILD) --prefix $(abspath $(PREFIX)) >$(BUILD).log 2>&1 || \
+		{ cat $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+
+programs: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS) --quiet
+	@mkdir -p $(BUILD)/bin
+	@ln -sfn ../contrib/vgpu-remote/vgpu-remoted ../guest-driver/vgpu-run $(BUILD)/bin/
+
+qemu: deps-qemu
+	@scripts/build-qemu --to $(BUILD)/bin >/dev/null
+
+guest-package: programs
+	@scripts/guest-package
+
+guest: deps-guest
+	@scripts/build-guest
+
+run: all guest-package guest deps-tests
+	@scripts/run-demo
+
+check: deps
+	@scripts/check
+
+bench: all guest-package guest deps-tests
+	@scripts/bench
+
+fuzz: deps
+	@scripts/fuzz $(SECONDS)
+
+install: all
+	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild
+
+clean:
+	@rm -rf $(BUILD)
+
+.PHONY: all help deps programs qemu guest-package guest run check bench fuzz install clean
