@@ -147,6 +147,36 @@ static uint32_t thread_number(void)
     return number;
 }
 
+/* See call_answer_begin(). */
+static __thread struct {
+    enum { NOT_WANTED, WANTED, ANSWERED, UNANSWERED } state;
+    int32_t error;
+} answer;
+
+void call_answer_begin(void)
+{
+    answer.state = WANTED;
+}
+
+int32_t call_answer_end(int32_t error, int32_t lost)
+{
+    int state = answer.state;
+
+    answer.state = NOT_WANTED;
+    return state == ANSWERED ? answer.error : state == UNANSWERED ? lost : error;
+}
+
+/* The answer to a call that wanted none. */
+static void take_answer(struct call *c)
+{
+    answer.state = UNANSWERED;
+    if (call_wait(c) == 0) {
+        answer.error = wire_get_i32(&c->reply);
+        answer.state = ANSWERED;
+    }
+    call_end(c);
+}
+
 int call_begin(struct call *c, struct session *s, enum vgpu_api api,
                uint16_t number, size_t payload, bool reply)
 {
@@ -163,6 +193,8 @@ int call_begin(struct call *c, struct session *s, enum vgpu_api api,
     if (payload > call_payload_max(s)) {
         return -1;
     }
+    c->insisted = !reply && answer.state == WANTED;
+    reply |= c->insisted;
     pthread_mutex_lock(&s->ring_lock);
     if (session_lost(s)) {
         goto fail;
@@ -209,14 +241,42 @@ void call_send(struct call *c)
     if (asleep) {
         session_ring_doorbell(s);
     }
+    if (c->insisted) {
+        take_answer(c);
+    }
+}
+
+/* See call_meanwhile(). */
+static __thread struct {
+    void (*fn)(struct call *c, void *opaque);
+    void *opaque;
+} meanwhile;
+
+void call_meanwhile(void (*fn)(struct call *c, void *opaque), void *opaque)
+{
+    meanwhile.fn = fn;
+    meanwhile.opaque = opaque;
+}
+
+bool call_is_over(struct call *c)
+{
+    struct session *s = c->session;
+
+    return ring_slot_is_done(ring_slot(s->ring.map, c->slot), c->seq) ||
+           ring_fatal(s->ring.map) || session_lost(s);
 }
 
 int call_wait(struct call *c)
 {
     struct session *s = c->session;
     struct ring_slot *slot = ring_slot(s->ring.map, c->slot);
+    void (*fn)(struct call *, void *) = meanwhile.fn;
     uint32_t size;
 
+    if (fn) {
+        meanwhile.fn = NULL;
+        fn(c, meanwhile.opaque);
+    }
     if (slot_wait(s, c->slot, c->seq) < 0) {
         return -1;
     }

@@ -80,6 +80,7 @@ struct call {
     uint32_t size;        /* of the message */
     uint32_t slot;        /* 0: no answer wanted */
     uint32_t seq;
+    bool insisted;        /* by call_answer_begin() */
 };
 
 /**
@@ -98,6 +99,14 @@ size_t call_payload_max(struct session *s);
 void call_send(struct call *c);
 
 /**
+ * call_meanwhile: have this thread's next call_wait() call @fn before it waits,
+ * to fill or to empty the memory that the worker is working on. @fn asks
+ * call_is_over() whether there is still any use in that.
+ */
+void call_meanwhile(void (*fn)(struct call *c, void *opaque), void *opaque);
+bool call_is_over(struct call *c);
+
+/**
  * call_wait: wait for the answer; only for a call that wanted one.
  *
  * Spins for a bounded, adaptive time and then blocks. Returns 0 with `reply` at
@@ -108,6 +117,16 @@ int call_wait(struct call *c);
 
 /** call_end: give the reply slot back. Not for calls without an answer. */
 void call_end(struct call *c);
+
+/*
+ * Between these two, a call of this thread that wants no answer waits for one all
+ * the same. call_answer_end() returns the number that the answer begins with, the
+ * API's error; @lost if no answer came; or @error, with which the call was given up
+ * before it was sent. For calls whose success cannot be told in advance, and for
+ * VGPU_PERF=no_async_create.
+ */
+void call_answer_begin(void);
+int32_t call_answer_end(int32_t error, int32_t lost);
 
 /* --- shared memory -------------------------------------------------------- */
 
@@ -155,6 +174,13 @@ struct bulk_header *bulk_header(const struct bulk *b);
  */
 bool bulk_find(struct session *s, const void *ptr, size_t size,
                struct wire_span *span);
+
+/**
+ * bulk_lend: until the next bulk_lend(), @b's own memory, which this thread
+ * gives to a call as its input, is found by bulk_find() with its header. The
+ * caller frees @b, later if the call is not waited for. NULL: nothing is lent.
+ */
+void bulk_lend(const struct bulk *b);
 
 /**
  * region_create: a blob of its own, @size bytes, page-aligned, for memory that

@@ -3,9 +3,15 @@
  * is named by `id`; reference counts and everything that never changes are kept here,
  * so that most questions need no answer from the host.
  *
- * Handles given by a program are looked up in the set of live objects before they
- * are touched: a foreign or dead one is an error code, not a crash. (A handle
- * that the ICD loader passes on was dereferenced by the loader already.)
+ * All of them live in one arena of cells of equal size, which is never given back.
+ * So whether a handle is live can be told without touching what it points to: it must
+ * point to the start of a cell, of the right type, of this process's
+ * session. A foreign or dead one is an error code, not a crash. (A handle that the
+ * ICD loader passes on was dereferenced by the loader already.)
+ *
+ * A cell has two counts: the program's references (clRetain..., clRelease...),
+ * and the holds of other shadow objects (a buffer holds its context). When both
+ * are gone, the object's id is dropped on the host and the cell is free.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -23,11 +29,46 @@
 /* The first members of every shadow object; the kinds add their own after it. */
 struct cl_object {
     const cl_icd_dispatch *dispatch; /* must be first: the ICD loader's */
-    enum opencl_type type;
-    _Atomic uint32_t refs;
-    uint64_t id;
+    _Atomic uint64_t counts;         /* references, and holds << 32 */
+    uint64_t id;                     /* in calls; 0: not known to the host */
     struct session *session;
+    _Atomic uint32_t type;           /* enum opencl_type; 0: the cell is free */
+    uint32_t next_free;              /* of a free cell: the next one's number */
 };
+
+#define CL_OBJECT_SIZE 256u
+
+/**
+ * cl_object_create: a new object of @type in @s, zeroed after its head, with one
+ * reference and no id; NULL if there is no room.
+ */
+void *cl_object_create(struct session *s, enum opencl_type type);
+
+/** cl_object_undo: @object's creation failed: the host has nothing of it. */
+void cl_object_undo(void *object);
+
+/** cl_live: whether @handle is a live object of @type. */
+bool cl_live(const void *handle, enum opencl_type type);
+
+/**
+ * cl_object_retain, cl_object_release: the program's references. Release
+ * returns false if the program has none left.
+ */
+void cl_object_retain(void *object);
+bool cl_object_release(void *object);
+
+/** cl_object_hold, cl_object_unhold: those of other objects; NULL is fine. */
+void cl_object_hold(void *object);
+void cl_object_unhold(void *object);
+
+/** cl_object_refs: what CL_..._REFERENCE_COUNT answers. */
+cl_uint cl_object_refs(const void *object);
+
+/**
+ * cl_object_rebind: a device that survives fork() belongs to @s from now on,
+ * under @id.
+ */
+void cl_object_rebind(void *object, struct session *s, uint64_t id);
 
 /**
  * cl_id_of: the id of @handle, which should be a live object of @type.

@@ -1,0 +1,129 @@
+/*
+ * Commands: their wait lists and events. cl_wait_list() and cl_event_begin()
+ * serve the generated entry points, command_begin() those written by hand.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "command.h"
+
+#include <stdlib.h>
+
+/* The event that cl_event_begin() made and cl_event_end() gives out. */
+static __thread cl_event pending;
+
+cl_int cl_wait_list(cl_command_queue queue, cl_uint n, const cl_event *list,
+                    uint64_t *ids)
+{
+    if (!n != !list) {
+        return CL_INVALID_EVENT_WAIT_LIST;
+    }
+    for (cl_uint i = 0; i < n; i++) {
+        if (!cl_live(list[i], OPENCL_cl_event)) {
+            return CL_INVALID_EVENT_WAIT_LIST;
+        }
+        if (list[i]->context != queue->context) {
+            return CL_INVALID_CONTEXT;
+        }
+        ids[i] = list[i]->obj.id;
+    }
+    return CL_SUCCESS;
+}
+
+static cl_event create_event(cl_command_queue queue, cl_command_type type)
+{
+    struct session *s = queue->obj.session;
+    cl_event event = cl_object_create(s, OPENCL_cl_event);
+
+    if (!event) {
+        return NULL;
+    }
+    event->context = queue->context;
+    event->queue = queue;
+    event->command = type;
+    event->status = CL_QUEUED;
+    cl_object_hold(queue);
+    event->obj.id = session_new_id(s);
+    if (!event->obj.id) {
+        cl_object_undo(event);
+        return NULL;
+    }
+    return event;
+}
+
+uint64_t cl_event_begin(cl_command_queue queue, cl_command_type type,
+                        cl_event *event)
+{
+    pending = event ? create_event(queue, type) : NULL;
+    return pending ? pending->obj.id : 0;
+}
+
+void cl_event_end(cl_command_queue queue, uint64_t id, cl_event *event,
+                  cl_int err)
+{
+    if (!pending) {
+        return;
+    }
+    if (err == CL_SUCCESS) {
+        *event = pending;
+    } else {
+        cl_object_undo(pending);
+    }
+    pending = NULL;
+}
+
+cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
+                     const cl_event *list, cl_command_type type,
+                     cl_event *event)
+{
+    uint64_t *ids = c->few;
+    cl_int err;
+
+    if (!cl_live(queue, OPENCL_cl_command_queue)) {
+        return CL_INVALID_COMMAND_QUEUE;
+    }
+    c->session = queue->obj.session;
+    c->queue = queue;
+    c->queue_id = queue->obj.id;
+    c->waits = n;
+    c->many = NULL;
+    c->event = NULL;
+    c->event_id = 0;
+    c->event_out = event;
+    if (list && n > sizeof(c->few) / sizeof(c->few[0])) {
+        ids = c->many = malloc(n * sizeof(ids[0]));
+        if (!ids) {
+            return CL_OUT_OF_HOST_MEMORY;
+        }
+    }
+    err = cl_wait_list(queue, n, list, ids);
+    c->ids = n ? ids : NULL;
+    if (err == CL_SUCCESS && event) {
+        c->event = create_event(queue, type);
+        c->event_id = c->event ? c->event->obj.id : 0;
+        err = c->event ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
+    }
+    if (err != CL_SUCCESS) {
+        free(c->many);
+    }
+    return err;
+}
+
+cl_int command_end(struct command *c, cl_int err)
+{
+    free(c->many);
+    if (c->event && err == CL_SUCCESS) {
+        *c->event_out = c->event;
+    } else if (c->event) {
+        cl_object_undo(c->event);
+    }
+    return err;
+}
+
+cl_int command_mem(const struct command *c, cl_mem mem,
+                   cl_mem_object_type kind)
+{
+    if (!cl_live(mem, OPENCL_cl_mem) || (kind && mem->kind != kind)) {
+        return CL_INVALID_MEM_OBJECT;
+    }
+    return mem->context == c->queue->context ? CL_SUCCESS : CL_INVALID_CONTEXT;
+}

@@ -1,0 +1,66 @@
+/*
+ * What all clEnqueue... functions have in common: queue, wait list and event.
+ *
+ *     struct command c;
+ *     cl_int err = command_begin(&c, queue, n, list, CL_COMMAND_..., event);
+ *
+ *     if (err != CL_SUCCESS) {
+ *         return err;                          // nothing is to be undone
+ *     }
+ *     err = call_clEnqueue...(c.session, c.queue_id, ..., c.waits, c.ids, c.event_id);
+ *     return command_end(&c, err);
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+#include "kinds.h"
+
+struct command {
+    struct session *session;
+    cl_command_queue queue;
+    uint64_t queue_id;
+    cl_uint waits;
+    const uint64_t *ids; /* of the wait list; NULL if that is empty */
+    uint64_t event_id;   /* 0: the program wants no event */
+
+    /* command.c's own */
+    uint64_t few[8];
+    uint64_t *many;
+    cl_event event;
+    cl_event *event_out;
+};
+
+/** command_begin: check queue and wait list, prepare the event. */
+cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
+                     const cl_event *list, cl_command_type type,
+                     cl_event *event);
+
+/** command_end: give the event to the program, or undo it if @err. Returns @err. */
+cl_int command_end(struct command *c, cl_int err);
+
+/**
+ * command_mem: whether @mem is a live memory object of @kind (0: any) in the
+ * command's context.
+ */
+cl_int command_mem(const struct command *c, cl_mem mem,
+                   cl_mem_object_type kind);
+
+/*
+ * Make an asynchronous call, and wait for its error nevertheless if @certain
+ * is false: what was checked here is not enough to know that it succeeds.
+ */
+#define call_checked(s, certain, call)                                     \
+    ({                                                                     \
+        bool wait_ = !(certain) || !session_perf(s, PERF_ASYNC_CREATE);    \
+        cl_int err_;                                                       \
+                                                                           \
+        if (wait_) {                                                       \
+            call_answer_begin();                                           \
+        }                                                                  \
+        err_ = (call);                                                     \
+        wait_ ? call_answer_end(err_, CL_OUT_OF_RESOURCES) : err_;         \
+    })
+
+#endif

@@ -1,0 +1,94 @@
+/*
+ * Memory objects: what buffers, images and transfers share.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef MEM_H
+#define MEM_H
+
+#include "command.h"
+
+#define MEM_HOST_PTR_FLAGS                                                  \
+    (CL_MEM_USE_HOST_PTR | CL_MEM_ALLOC_HOST_PTR | CL_MEM_COPY_HOST_PTR)
+#define MEM_ACCESS_FLAGS                                                    \
+    (CL_MEM_READ_WRITE | CL_MEM_WRITE_ONLY | CL_MEM_READ_ONLY)
+#define MEM_HOST_ACCESS_FLAGS                                               \
+    (CL_MEM_HOST_WRITE_ONLY | CL_MEM_HOST_READ_ONLY | CL_MEM_HOST_NO_ACCESS)
+
+/** mem_check_flags: CL_INVALID_VALUE for combinations that exclude each other. */
+cl_int mem_check_flags(cl_mem_flags flags);
+
+/** mem_check_host_ptr: CL_INVALID_HOST_PTR if it does not go with @flags. */
+cl_int mem_check_host_ptr(cl_mem_flags flags, const void *host_ptr);
+
+/** mem_check_properties: there are none that we know. */
+cl_int mem_check_properties(const cl_mem_properties *properties);
+
+/**
+ * mem_create: a shadow of @kind in @context, with an id, not known to the
+ * host yet; NULL if there is no room.
+ */
+cl_mem mem_create(cl_context context, cl_mem_object_type kind,
+                  cl_mem_flags flags, size_t size);
+
+/** mem_allows: whether a host that reads (@write: writes) may touch @mem. */
+bool mem_allows(cl_mem mem, bool write);
+
+/** mem_home: where in shared memory byte @offset of @mem lives; NULL: nowhere. */
+char *mem_home(cl_mem mem, size_t offset);
+
+/* --- transfers ---------------------------------------------------------------- */
+
+/*
+ * A box of bytes in the program's memory: @rows of @row bytes in each of
+ * @slices, so far apart. A row alone is a box.
+ */
+struct box {
+    size_t row, rows, slices;
+    size_t row_pitch, slice_pitch;
+};
+
+/** box_bytes: of the box without gaps. box_is_dense: it has none. */
+size_t box_bytes(const struct box *b);
+bool box_is_dense(const struct box *b);
+/** box_pack, box_unpack: between the box at @at and dense bytes. */
+void box_pack(const struct box *b, const void *at, void *dense);
+void box_unpack(const struct box *b, void *at, const void *dense);
+
+/*
+ * How a command's data reach the host: one of these per kind of command. @dense
+ * and @span (NULL: inline or with the answer) hold box_bytes() bytes without gaps.
+ */
+struct transfer {
+    cl_int (*send)(struct transfer *t, bool blocking, void *dense,
+                   const struct wire_span *span);
+    struct command *command;
+    cl_mem mem;
+    struct box box; /* in the program's memory */
+    size_t offset;  /* of a buffer */
+    size_t origin[3], region[3], row_pitch, slice_pitch;
+};
+
+/** transfer_read, transfer_write: move the data between @mem and @ptr. */
+cl_int transfer_read(struct transfer *t, bool blocking, void *ptr);
+cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr);
+
+/* The send functions; reads and writes. */
+cl_int send_read_buffer(struct transfer *t, bool blocking, void *dense,
+                        const struct wire_span *span);
+cl_int send_write_buffer(struct transfer *t, bool blocking, void *dense,
+                         const struct wire_span *span);
+cl_int send_read_image(struct transfer *t, bool blocking, void *dense,
+                       const struct wire_span *span);
+cl_int send_write_image(struct transfer *t, bool blocking, void *dense,
+                        const struct wire_span *span);
+
+/** image_check_box: whether @origin and @region lie within image @mem. */
+cl_int image_check_box(cl_mem mem, const size_t *origin, const size_t *region);
+/** image_has_slices: whether its data have a slice pitch. */
+bool image_has_slices(cl_mem mem);
+/** image_box: the box that @region of @mem is in memory of these pitches. */
+cl_int image_box(cl_mem mem, const size_t *region, size_t row_pitch,
+                 size_t slice_pitch, struct box *box);
+
+#endif

@@ -1,0 +1,403 @@
+/*
+ * Platforms and devices: the host's, fetched when a session is new.
+ *
+ * They are never released and survive fork(): the ICD loader and many programs
+ * remember them from before. A child's new session finds the same ones again, in
+ * the same order, and the handles are bound to their new ids.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "kinds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "filter.h"
+#include "opencl_call.h"
+
+#define PLATFORMS_MAX 16
+#define DEVICES_MAX   64
+#define ICD_SUFFIX    "VGPU"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static cl_platform_id platforms[PLATFORMS_MAX]; /* under lock */
+static cl_uint platform_count;                  /* of the session below */
+static _Atomic(struct session *) loaded;
+
+static void renew_lock(void)
+{
+    pthread_mutex_init(&lock, NULL);
+}
+
+__attribute__((constructor)) static void watch_fork(void)
+{
+    pthread_atfork(NULL, NULL, renew_lock);
+}
+
+/* --- loading, under lock ------------------------------------------------------ */
+
+static cl_int ask_device(void *opaque, cl_uint name, size_t size, void *value,
+                         size_t *size_ret)
+{
+    cl_device_id device = opaque;
+
+    return call_clGetDeviceInfo(device->obj.session, device->obj.id, name, size,
+                                value, size_ret);
+}
+
+/* A scalar that calls are checked against; 0 if the host does not say. */
+static cl_ulong device_number(cl_device_id device, cl_device_info name)
+{
+    const void *value;
+    cl_ulong number = 0;
+    size_t size;
+
+    if (info_cached(device->obj.session, &device->cache, name, 0, ask_device,
+                    device, &value, &size) == CL_SUCCESS && size <= 8) {
+        memcpy(&number, value, size);
+    }
+    return number;
+}
+
+static void load_limits(cl_device_id d)
+{
+    const void *value;
+    size_t size;
+
+    d->type = device_number(d, CL_DEVICE_TYPE);
+    d->max_alloc = device_number(d, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    d->max_group = device_number(d, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    d->images = (cl_bool)device_number(d, CL_DEVICE_IMAGE_SUPPORT);
+    if (info_cached(d->obj.session, &d->cache, CL_DEVICE_MAX_WORK_ITEM_SIZES, 0,
+                    ask_device, d, &value, &size) == CL_SUCCESS &&
+        size >= sizeof(d->max_items)) {
+        memcpy(d->max_items, value, sizeof(d->max_items));
+    }
+}
+
+static void load_devices(struct session *s, cl_platform_id p)
+{
+    uint64_t ids[DEVICES_MAX];
+    cl_uint n = 0;
+
+    if (!p->devices) {
+        p->devices = calloc(DEVICES_MAX, sizeof(p->devices[0]));
+    }
+    if (!p->devices ||
+        call_clGetDeviceIDs(s, p->obj.id, CL_DEVICE_TYPE_ALL, DEVICES_MAX, ids,
+                            &n) != CL_SUCCESS) {
+        n = 0;
+    }
+    n = n < DEVICES_MAX ? n : DEVICES_MAX;
+    p->device_count = 0;
+    for (cl_uint i = 0; i < n; i++) {
+        cl_device_id d = p->devices[i];
+
+        if (!d) {
+            d = cl_object_create(s, OPENCL_cl_device_id);
+            if (!d) {
+                break;
+            }
+            d->platform = p;
+            p->devices[i] = d;
+        }
+        cl_object_rebind(d, s, ids[i]);
+        load_limits(d);
+        p->device_count++;
+    }
+}
+
+static void load(struct session *s)
+{
+    uint64_t ids[PLATFORMS_MAX];
+    cl_uint n = 0;
+
+    platform_count = 0;
+    if (call_clGetPlatformIDs(s, PLATFORMS_MAX, ids, &n) != CL_SUCCESS) {
+        return;
+    }
+    n = n < PLATFORMS_MAX ? n : PLATFORMS_MAX;
+    for (cl_uint i = 0; i < n; i++) {
+        if (!platforms[i]) {
+            platforms[i] = cl_object_create(s, OPENCL_cl_platform_id);
+        }
+        if (!platforms[i]) {
+            break;
+        }
+        cl_object_rebind(platforms[i], s, ids[i]);
+        load_devices(s, platforms[i]);
+        platform_count++;
+    }
+}
+
+struct session *cl_session(void)
+{
+    struct session *s = session_get();
+
+    if (s && atomic_load_explicit(&loaded, memory_order_acquire) != s) {
+        pthread_mutex_lock(&lock);
+        if (loaded != s) {
+            load(s);
+            loaded = s;
+        }
+        pthread_mutex_unlock(&lock);
+    }
+    return s;
+}
+
+/* --- platforms ---------------------------------------------------------------- */
+
+CL_API_ENTRY cl_int CL_API_CALL clGetPlatformIDs(cl_uint num_entries,
+                                                 cl_platform_id *list,
+                                                 cl_uint *num_platforms)
+{
+    struct session *s = cl_session();
+
+    if ((!list && !num_platforms) || (list && !num_entries)) {
+        return CL_INVALID_VALUE;
+    }
+    if (!s || !platform_count) {
+        if (num_platforms) {
+            *num_platforms = 0;
+        }
+        return CL_PLATFORM_NOT_FOUND_KHR;
+    }
+    for (cl_uint i = 0; list && i < num_entries && i < platform_count; i++) {
+        list[i] = platforms[i];
+    }
+    if (num_platforms) {
+        *num_platforms = platform_count;
+    }
+    return CL_SUCCESS;
+}
+
+
+static cl_int ask_platform(void *opaque, cl_uint name, size_t size, void *value,
+                           size_t *size_ret)
+{
+    cl_platform_id p = opaque;
+
+    return call_clGetPlatformInfo(p->obj.session, p->obj.id, name, size, value,
+                                  size_ret);
+}
+
+/* The host's name with ours behind it. */
+static cl_int answer_name(const struct info_out *out, const char *name,
+                          size_t size)
+{
+    char full[1024];
+
+    snprintf(full, sizeof(full), "%.*s" VIA_SUFFIX, (int)strnlen(name, size),
+             name);
+    return info_string(out, full);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetPlatformInfo(
+    cl_platform_id platform, cl_platform_info param_name,
+    size_t param_value_size, void *param_value, size_t *param_value_size_ret)
+{
+    struct info_out out = { param_value_size, param_value,
+                            param_value_size_ret };
+    struct session *s = cl_session();
+    const void *value;
+    size_t size;
+    cl_int err;
+
+    if (!platform && s && platform_count) {
+        platform = platforms[0]; /* NULL is implementation-defined: the first */
+    }
+    if (!s || !cl_live(platform, OPENCL_cl_platform_id)) {
+        return CL_INVALID_PLATFORM;
+    }
+    if (param_name == CL_PLATFORM_ICD_SUFFIX_KHR) {
+        return info_string(&out, ICD_SUFFIX);
+    }
+    err = info_cached(s, &platform->cache, param_name, 0, ask_platform,
+                      platform, &value, &size);
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    switch (param_name) {
+    case CL_PLATFORM_NAME:
+        return answer_name(&out, value, size);
+    case CL_PLATFORM_EXTENSIONS:
+        return filter_extensions(&out, value, size, true);
+    case CL_PLATFORM_EXTENSIONS_WITH_VERSION:
+        return filter_versions(&out, value, size, true);
+    default:
+        return info_bytes(&out, value, size);
+    }
+}
+
+/* --- devices ------------------------------------------------------------------ */
+
+/* Whether @d, the @index-th of its platform, is among those asked for. */
+static bool matches(cl_device_id d, cl_uint index, cl_device_type type)
+{
+    cl_device_type own = d->type & ~(cl_device_type)CL_DEVICE_TYPE_DEFAULT;
+
+    if (type == CL_DEVICE_TYPE_ALL) {
+        return !(own & CL_DEVICE_TYPE_CUSTOM);
+    }
+    if ((type & CL_DEVICE_TYPE_DEFAULT) && index == 0) {
+        return true;
+    }
+    return own & type;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetDeviceIDs(cl_platform_id platform,
+                                               cl_device_type device_type,
+                                               cl_uint num_entries,
+                                               cl_device_id *devices,
+                                               cl_uint *num_devices)
+{
+    const cl_device_type known =
+        CL_DEVICE_TYPE_DEFAULT | CL_DEVICE_TYPE_CPU | CL_DEVICE_TYPE_GPU |
+        CL_DEVICE_TYPE_ACCELERATOR | CL_DEVICE_TYPE_CUSTOM;
+    struct session *s = cl_session();
+    cl_uint n = 0;
+
+    if (!platform && s && platform_count) {
+        platform = platforms[0];
+    }
+    if (!s || !cl_live(platform, OPENCL_cl_platform_id)) {
+        return CL_INVALID_PLATFORM;
+    }
+    if (device_type != CL_DEVICE_TYPE_ALL &&
+        (!device_type || (device_type & ~known))) {
+        return CL_INVALID_DEVICE_TYPE;
+    }
+    if ((!devices && !num_devices) || (devices && !num_entries)) {
+        return CL_INVALID_VALUE;
+    }
+    for (cl_uint i = 0; i < platform->device_count; i++) {
+        if (!matches(platform->devices[i], i, device_type)) {
+            continue;
+        }
+        if (devices && n < num_entries) {
+            devices[n] = platform->devices[i];
+        }
+        n++;
+    }
+    if (num_devices) {
+        *num_devices = n;
+    }
+    return n ? CL_SUCCESS : session_lost(s) ? CL_OUT_OF_RESOURCES
+                                            : CL_DEVICE_NOT_FOUND;
+}
+
+/*
+ * What the host says is changed where the shim cannot do what the host can:
+ * shared virtual memory, pipes, queues on the device, native kernels, partitions,
+ * intermediate languages.
+ */
+static bool answer_locally(cl_device_id device, cl_device_info name,
+                           const struct info_out *out, cl_int *err)
+{
+    switch (name) {
+    case CL_DEVICE_PLATFORM:
+        *err = info_value(out, cl_platform_id, device->platform);
+        return true;
+    case CL_DEVICE_PARENT_DEVICE:
+        *err = info_value(out, cl_device_id, device->parent);
+        return true;
+    case CL_DEVICE_REFERENCE_COUNT:
+        *err = info_value(out, cl_uint, 1);
+        return true;
+    case CL_DEVICE_SVM_CAPABILITIES:
+    case CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES:
+    case CL_DEVICE_PARTITION_AFFINITY_DOMAIN:
+    case CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES:
+        *err = info_value(out, cl_bitfield, 0);
+        return true;
+    case CL_DEVICE_MAX_PIPE_ARGS:
+    case CL_DEVICE_PIPE_MAX_ACTIVE_RESERVATIONS:
+    case CL_DEVICE_PIPE_MAX_PACKET_SIZE:
+    case CL_DEVICE_PIPE_SUPPORT:
+    case CL_DEVICE_MAX_ON_DEVICE_QUEUES:
+    case CL_DEVICE_MAX_ON_DEVICE_EVENTS:
+    case CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE:
+    case CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE:
+    case CL_DEVICE_PARTITION_MAX_SUB_DEVICES:
+        *err = info_value(out, cl_uint, 0);
+        return true;
+    case CL_DEVICE_PARTITION_PROPERTIES:
+    case CL_DEVICE_PARTITION_TYPE:
+        *err = info_value(out, cl_device_partition_property, 0);
+        return true;
+    case CL_DEVICE_EXECUTION_CAPABILITIES:
+        *err = info_value(out, cl_device_exec_capabilities, CL_EXEC_KERNEL);
+        return true;
+    case CL_DEVICE_IL_VERSION:
+        *err = info_string(out, "");
+        return true;
+    case CL_DEVICE_ILS_WITH_VERSION:
+        *err = info_bytes(out, NULL, 0);
+        return true;
+    default:
+        return false;
+    }
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device,
+                                                cl_device_info param_name,
+                                                size_t param_value_size,
+                                                void *param_value,
+                                                size_t *param_value_size_ret)
+{
+    struct info_out out = { param_value_size, param_value,
+                            param_value_size_ret };
+    struct session *s = cl_session();
+    const void *value;
+    size_t size;
+    cl_int err;
+
+    if (!s || !cl_live(device, OPENCL_cl_device_id)) {
+        return CL_INVALID_DEVICE;
+    }
+    if (answer_locally(device, param_name, &out, &err)) {
+        return err;
+    }
+    err = info_cached(s, &device->cache, param_name, 0, ask_device, device,
+                      &value, &size);
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    switch (param_name) {
+    case CL_DEVICE_NAME:
+        return answer_name(&out, value, size);
+    case CL_DEVICE_EXTENSIONS:
+        return filter_extensions(&out, value, size, false);
+    case CL_DEVICE_EXTENSIONS_WITH_VERSION:
+    case CL_DEVICE_OPENCL_C_FEATURES:
+        return filter_versions(&out, value, size, false);
+    default:
+        return info_bytes(&out, value, size);
+    }
+}
+
+/* Root devices are not counted: these do nothing, as the specification says. */
+CL_API_ENTRY cl_int CL_API_CALL clRetainDevice(cl_device_id device)
+{
+    cl_session();
+    return cl_live(device, OPENCL_cl_device_id) ? CL_SUCCESS
+                                                : CL_INVALID_DEVICE;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clReleaseDevice(cl_device_id device)
+{
+    cl_session();
+    return cl_live(device, OPENCL_cl_device_id) ? CL_SUCCESS
+                                                : CL_INVALID_DEVICE;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clRetainDeviceEXT(cl_device_id device)
+{
+    return clRetainDevice(device);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clReleaseDeviceEXT(cl_device_id device)
+{
+    return clReleaseDevice(device);
+}

@@ -1,0 +1,553 @@
+/*
+ * Programs: making and building them.
+ *
+ * Building is waited for, in the call, also when the program asked for a
+ * notification: that comes before the call returns, which the specification
+ * leaves open. Other threads' calls go on meanwhile.
+ *
+ * Sources include files of the guest: see includes.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "opencl_call.h"
+
+#define DEVICES_MAX 64
+
+/* --- creation ------------------------------------------------------------------- */
+
+cl_program program_create(cl_context context, cl_uint n,
+                          const cl_device_id *devices)
+{
+    struct session *s = context->obj.session;
+    cl_program p = cl_object_create(s, OPENCL_cl_program);
+
+    if (!p) {
+        return NULL;
+    }
+    p->context = context;
+    cl_object_hold(context);
+    p->devices = malloc(n * sizeof(devices[0]));
+    p->obj.id = session_new_id(s);
+    if (!p->devices || !p->obj.id) {
+        cl_object_undo(p);
+        return NULL;
+    }
+    memcpy(p->devices, devices, n * sizeof(devices[0]));
+    p->device_count = n;
+    return p;
+}
+
+/* All strings in one, with a NUL behind it. */
+static char *join(cl_uint count, const char **strings, const size_t *lengths,
+                  size_t *total)
+{
+    char *all, *to;
+
+    *total = 0;
+    for (cl_uint i = 0; i < count; i++) {
+        *total += lengths && lengths[i] ? lengths[i] : strlen(strings[i]);
+    }
+    all = to = malloc(*total + 1);
+    if (!all) {
+        return NULL;
+    }
+    for (cl_uint i = 0; i < count; i++) {
+        size_t n = lengths && lengths[i] ? lengths[i] : strlen(strings[i]);
+
+        memcpy(to, strings[i], n);
+        to += n;
+    }
+    *to = '\0';
+    return all;
+}
+
+CL_API_ENTRY cl_program CL_API_CALL
+clCreateProgramWithSource(cl_context context, cl_uint count,
+                          const char **strings, const size_t *lengths,
+                          cl_int *errcode_ret)
+{
+    size_t total;
+    cl_program p;
+    cl_int err;
+
+    if (!cl_live(context, OPENCL_cl_context)) {
+        return cl_return(NULL, CL_INVALID_CONTEXT, errcode_ret);
+    }
+    if (!count || !strings) {
+        return cl_return(NULL, CL_INVALID_VALUE, errcode_ret);
+    }
+    for (cl_uint i = 0; i < count; i++) {
+        if (!strings[i]) {
+            return cl_return(NULL, CL_INVALID_VALUE, errcode_ret);
+        }
+    }
+    p = program_create(context, context->device_count, context->devices);
+    if (!p) {
+        return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
+    }
+    p->source = join(count, strings, lengths, &total);
+    if (!p->source) {
+        err = CL_OUT_OF_HOST_MEMORY;
+    } else {
+        err = call_checked(p->obj.session, true,
+                           call_vclCreateProgramWithSource(
+            p->obj.session, context->obj.id, total, p->source, p->obj.id));
+    }
+    if (err != CL_SUCCESS) {
+        cl_object_undo(p);
+    }
+    return cl_return(p, err, errcode_ret);
+}
+
+/* Whether the @n @devices are some of @context's; their ids. */
+static cl_int device_ids(cl_context context, cl_uint n,
+                         const cl_device_id *devices, uint64_t *ids)
+{
+    if (n > DEVICES_MAX) {
+        return CL_INVALID_VALUE;
+    }
+    for (cl_uint i = 0; i < n; i++) {
+        cl_uint k = 0;
+
+        while (k < context->device_count && context->devices[k] != devices[i]) {
+            k++;
+        }
+        if (k == context->device_count) {
+            return CL_INVALID_DEVICE;
+        }
+        ids[i] = devices[i]->obj.id;
+    }
+    return CL_SUCCESS;
+}
+
+static cl_int check_binaries(cl_uint n, const cl_device_id *devices,
+                             const size_t *lengths,
+                             const unsigned char **binaries, size_t *total)
+{
+    if (!n || n > DEVICES_MAX || !devices || !lengths || !binaries) {
+        return CL_INVALID_VALUE;
+    }
+    *total = 0;
+    for (cl_uint i = 0; i < n; i++) {
+        if (!lengths[i] || !binaries[i]) {
+            return CL_INVALID_VALUE;
+        }
+        *total += lengths[i];
+    }
+    return CL_SUCCESS;
+}
+
+/* @p, whose creation on the host ended with @err and @result. */
+static cl_program settle(cl_program p, cl_int err, cl_int result,
+                         cl_int *errcode_ret)
+{
+    err = err != CL_SUCCESS ? err : result;
+    if (err != CL_SUCCESS) {
+        cl_object_undo(p);
+    }
+    return cl_return(p, err, errcode_ret);
+}
+
+CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithBinary(
+    cl_context context, cl_uint num_devices, const cl_device_id *devices,
+    const size_t *lengths, const unsigned char **binaries,
+    cl_int *binary_status, cl_int *errcode_ret)
+{
+    cl_int status[DEVICES_MAX] = { 0 }, result = CL_SUCCESS, err;
+    uint64_t ids[DEVICES_MAX];
+    size_t total;
+    cl_program p;
+    char *all;
+
+    if (!cl_live(context, OPENCL_cl_context)) {
+        return cl_return(NULL, CL_INVALID_CONTEXT, errcode_ret);
+    }
+    err = check_binaries(num_devices, devices, lengths, binaries, &total);
+    if (err == CL_SUCCESS) {
+        err = device_ids(context, num_devices, devices, ids);
+    }
+    if (err != CL_SUCCESS) {
+        return cl_return(NULL, err, errcode_ret);
+    }
+    p = program_create(context, num_devices, devices);
+    all = join(num_devices, (const char **)binaries, lengths, &total);
+    if (!p || !all) {
+        if (p) {
+            cl_object_undo(p);
+        }
+        free(all);
+        return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
+    }
+    err = call_vclCreateProgramWithBinary(
+        p->obj.session, context->obj.id, num_devices, ids, lengths, total,
+        (unsigned char *)all, status, &result, p->obj.id);
+    free(all);
+    if (binary_status && err == CL_SUCCESS) {
+        memcpy(binary_status, status, num_devices * sizeof(status[0]));
+    }
+    return settle(p, err, result, errcode_ret);
+}
+
+CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithBuiltInKernels(
+    cl_context context, cl_uint num_devices, const cl_device_id *devices,
+    const char *kernel_names, cl_int *errcode_ret)
+{
+    uint64_t ids[DEVICES_MAX];
+    cl_program p;
+    cl_int err;
+
+    if (!cl_live(context, OPENCL_cl_context)) {
+        return cl_return(NULL, CL_INVALID_CONTEXT, errcode_ret);
+    }
+    if (!num_devices || !devices || !kernel_names) {
+        return cl_return(NULL, CL_INVALID_VALUE, errcode_ret);
+    }
+    err = device_ids(context, num_devices, devices, ids);
+    if (err != CL_SUCCESS) {
+        return cl_return(NULL, err, errcode_ret);
+    }
+    p = program_create(context, num_devices, devices);
+    if (!p) {
+        return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
+    }
+    err = call_clCreateProgramWithBuiltInKernels(
+        p->obj.session, context->obj.id, num_devices, ids, kernel_names,
+        p->obj.id);
+    return settle(p, err, CL_SUCCESS, errcode_ret);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clRetainProgram(cl_program program)
+{
+    if (!cl_live(program, OPENCL_cl_program)) {
+        return CL_INVALID_PROGRAM;
+    }
+    cl_object_retain(program);
+    return CL_SUCCESS;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clReleaseProgram(cl_program program)
+{
+    if (!cl_live(program, OPENCL_cl_program) || !cl_object_release(program)) {
+        return CL_INVALID_PROGRAM;
+    }
+    return CL_SUCCESS;
+}
+
+void program_finish(void *object)
+{
+    cl_program p = object;
+
+    callback_run(&p->destructors, p);
+    info_cache_clear(&p->cache);
+    free(p->devices);
+    free(p->source);
+    free(p->options);
+    cl_object_unhold(p->context);
+}
+
+/* --- building ------------------------------------------------------------------- */
+
+/* What clBuildProgram, clCompileProgram and clLinkProgram all check. */
+static cl_int check_build(cl_program program, cl_uint n,
+                          const cl_device_id *devices, bool notify,
+                          const void *user_data, uint64_t *ids)
+{
+    if (!cl_live(program, OPENCL_cl_program)) {
+        return CL_INVALID_PROGRAM;
+    }
+    if (!n != !devices || (!notify && user_data)) {
+        return CL_INVALID_VALUE;
+    }
+    if (program->kernels) {
+        return CL_INVALID_OPERATION;
+    }
+    return devices ? device_ids(program->context, n, devices, ids)
+                   : CL_SUCCESS;
+}
+
+/* The options the program gave, for clGetProgramBuildInfo. */
+static void remember_options(cl_program program, const char *options)
+{
+    char *copy = options ? strdup(options) : NULL, *old;
+
+    pthread_mutex_lock(&cl_object_lock);
+    old = program->options;
+    program->options = copy;
+    pthread_mutex_unlock(&cl_object_lock);
+    free(old);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clBuildProgram(
+    cl_program program, cl_uint num_devices, const cl_device_id *devices,
+    const char *options,
+    void(CL_CALLBACK *pfn_notify)(cl_program program, void *user_data),
+    void *user_data)
+{
+    uint64_t ids[DEVICES_MAX];
+    char *sent = NULL;
+    cl_int err = check_build(program, num_devices, devices, pfn_notify,
+                             user_data, ids);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    remember_options(program, options);
+    err = includes_send(program->obj.session, program->source, options, &sent);
+    if (err == CL_SUCCESS) {
+        err = call_vclBuildProgram(program->obj.session, program->obj.id,
+                                   num_devices, devices ? ids : NULL, sent);
+    }
+    free(sent);
+    info_cache_clear(&program->cache);
+    if (pfn_notify) {
+        pfn_notify(program, user_data);
+    }
+    return err;
+}
+
+/* The names of the headers one after the other, each with its NUL. */
+static char *join_names(cl_uint n, const char **names, size_t *size)
+{
+    char *all, *to;
+
+    *size = 0;
+    for (cl_uint i = 0; i < n; i++) {
+        *size += strlen(names[i]) + 1;
+    }
+    all = to = malloc(*size + 1);
+    for (cl_uint i = 0; all && i < n; i++) {
+        to = stpcpy(to, names[i]) + 1;
+    }
+    return all;
+}
+
+static cl_int program_ids(cl_uint n, const cl_program *programs, uint64_t *ids)
+{
+    for (cl_uint i = 0; i < n; i++) {
+        ids[i] = cl_id_of(programs[i], OPENCL_cl_program);
+        if (!ids[i]) {
+            return CL_INVALID_PROGRAM;
+        }
+    }
+    return CL_SUCCESS;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clCompileProgram(
+    cl_program program, cl_uint num_devices, const cl_device_id *devices,
+    const char *options, cl_uint num_headers, const cl_program *headers,
+    const char **names,
+    void(CL_CALLBACK *pfn_notify)(cl_program program, void *user_data),
+    void *user_data)
+{
+    uint64_t ids[DEVICES_MAX], *header_ids;
+    char *all_names = NULL, *sent = NULL;
+    size_t names_size = 0;
+    cl_int err = check_build(program, num_devices, devices, pfn_notify,
+                             user_data, ids);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    if (!num_headers != !headers || !num_headers != !names) {
+        return CL_INVALID_VALUE;
+    }
+    header_ids = calloc(num_headers + 1, sizeof(ids[0]));
+    all_names = join_names(num_headers, names, &names_size);
+    if (!header_ids || !all_names) {
+        err = CL_OUT_OF_HOST_MEMORY;
+    } else {
+        err = program_ids(num_headers, headers, header_ids);
+    }
+    if (err == CL_SUCCESS) {
+        remember_options(program, options);
+        err = includes_send(program->obj.session, program->source, options,
+                            &sent);
+    }
+    if (err == CL_SUCCESS) {
+        err = call_vclCompileProgram(
+            program->obj.session, program->obj.id, num_devices,
+            devices ? ids : NULL, sent, num_headers,
+            num_headers ? header_ids : NULL, names_size,
+            num_headers ? all_names : NULL);
+    }
+    free(sent);
+    free(all_names);
+    free(header_ids);
+    info_cache_clear(&program->cache);
+    if (pfn_notify) {
+        pfn_notify(program, user_data);
+    }
+    return err;
+}
+
+CL_API_ENTRY cl_program CL_API_CALL clLinkProgram(
+    cl_context context, cl_uint num_devices, const cl_device_id *devices,
+    const char *options, cl_uint num_programs, const cl_program *programs,
+    void(CL_CALLBACK *pfn_notify)(cl_program program, void *user_data),
+    void *user_data, cl_int *errcode_ret)
+{
+    uint64_t ids[DEVICES_MAX], *inputs;
+    cl_int err = CL_SUCCESS, result = CL_SUCCESS;
+    cl_program p;
+
+    if (!cl_live(context, OPENCL_cl_context)) {
+        return cl_return(NULL, CL_INVALID_CONTEXT, errcode_ret);
+    }
+    if (!num_programs || !programs || !num_devices != !devices ||
+        (!pfn_notify && user_data)) {
+        return cl_return(NULL, CL_INVALID_VALUE, errcode_ret);
+    }
+    if (devices) {
+        err = device_ids(context, num_devices, devices, ids);
+    }
+    if (err != CL_SUCCESS) {
+        return cl_return(NULL, err, errcode_ret);
+    }
+    inputs = calloc(num_programs, sizeof(inputs[0]));
+    p = program_create(context, devices ? num_devices : context->device_count,
+                       devices ? devices : context->devices);
+    err = inputs && p ? program_ids(num_programs, programs, inputs)
+                      : CL_OUT_OF_HOST_MEMORY;
+    if (err == CL_SUCCESS) {
+        remember_options(p, options);
+        err = call_vclLinkProgram(p->obj.session, context->obj.id, num_devices,
+                                  devices ? ids : NULL, options, num_programs,
+                                  inputs, &result, p->obj.id);
+    }
+    free(inputs);
+    if (err != CL_SUCCESS) {
+        if (p) {
+            cl_object_undo(p);
+        }
+        return cl_return(NULL, err, errcode_ret);
+    }
+    if (pfn_notify) {
+        pfn_notify(p, user_data);
+    }
+    /* A program that failed to link has a log to be read. */
+    if (errcode_ret) {
+        *errcode_ret = result;
+    }
+    return p;
+}
+
+/* Compilers are the host's. */
+CL_API_ENTRY cl_int CL_API_CALL clUnloadCompiler(void)
+{
+    return CL_SUCCESS;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clUnloadPlatformCompiler(cl_platform_id p)
+{
+    return cl_session() && cl_live(p, OPENCL_cl_platform_id)
+               ? CL_SUCCESS : CL_INVALID_PLATFORM;
+}
+
+/* --- information ------------------------------------------------------------------ */
+
+static cl_int ask_program(void *opaque, cl_uint name, size_t size, void *value,
+                          size_t *size_ret)
+{
+    cl_program p = opaque;
+
+    return call_clGetProgramInfo(p->obj.session, p->obj.id, name, size, value,
+                                 size_ret);
+}
+
+/* CL_PROGRAM_BINARIES: into the memory that the program's list points to. */
+static cl_int get_binaries(cl_program p, const struct info_out *out)
+{
+    unsigned char **list = out->value;
+    size_t sizes[DEVICES_MAX], need = p->device_count * sizeof(*list);
+    cl_int err = CL_SUCCESS;
+
+    if (out->size_ret) {
+        *out->size_ret = need;
+    }
+    if (!list) {
+        return CL_SUCCESS;
+    }
+    if (out->size < need) {
+        return CL_INVALID_VALUE;
+    }
+    err = call_clGetProgramInfo(p->obj.session, p->obj.id,
+                                CL_PROGRAM_BINARY_SIZES,
+                                p->device_count * sizeof(sizes[0]), sizes,
+                                &need);
+    for (cl_uint i = 0; i < p->device_count && err == CL_SUCCESS; i++) {
+        size_t got;
+
+        if (list[i] && sizes[i]) {
+            err = call_vclGetProgramBinary(p->obj.session, p->obj.id, i,
+                                           sizes[i], list[i], &got);
+        }
+    }
+    return err;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetProgramInfo(cl_program program,
+                                                 cl_program_info param_name,
+                                                 size_t param_value_size,
+                                                 void *param_value,
+                                                 size_t *param_value_size_ret)
+{
+    struct info_out out = { param_value_size, param_value,
+                            param_value_size_ret };
+    const void *value;
+    size_t size;
+    cl_int err;
+
+    if (!cl_live(program, OPENCL_cl_program)) {
+        return CL_INVALID_PROGRAM;
+    }
+    switch (param_name) {
+    case CL_PROGRAM_REFERENCE_COUNT:
+        return info_value(&out, cl_uint, cl_object_refs(program));
+    case CL_PROGRAM_CONTEXT:
+        return info_value(&out, cl_context, program->context);
+    case CL_PROGRAM_NUM_DEVICES:
+        return info_value(&out, cl_uint, program->device_count);
+    case CL_PROGRAM_DEVICES:
+        return info_bytes(&out, program->devices,
+                          program->device_count * sizeof(cl_device_id));
+    case CL_PROGRAM_SOURCE:
+        return info_string(&out, program->source ? program->source : "");
+    case CL_PROGRAM_BINARIES:
+        return get_binaries(program, &out);
+    case CL_PROGRAM_IL:
+        return info_bytes(&out, NULL, 0);
+    }
+    err = info_cached(program->obj.session, &program->cache, param_name, 0,
+                      ask_program, program, &value, &size);
+    return err != CL_SUCCESS ? err : info_bytes(&out, value, size);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetProgramBuildInfo(
+    cl_program program, cl_device_id device, cl_program_build_info param_name,
+    size_t param_value_size, void *param_value, size_t *param_value_size_ret)
+{
+    struct info_out out = { param_value_size, param_value,
+                            param_value_size_ret };
+    cl_int err;
+
+    if (!cl_live(program, OPENCL_cl_program)) {
+        return CL_INVALID_PROGRAM;
+    }
+    if (!cl_live(device, OPENCL_cl_device_id)) {
+        return CL_INVALID_DEVICE;
+    }
+    if (param_name != CL_PROGRAM_BUILD_OPTIONS) {
+        return call_clGetProgramBuildInfo(
+            program->obj.session, program->obj.id, device->obj.id, param_name,
+            param_value_size, param_value, param_value_size_ret);
+    }
+    pthread_mutex_lock(&cl_object_lock);
+    err = info_string(&out, program->options ? program->options : "");
+    pthread_mutex_unlock(&cl_object_lock);
+    return err;
+}

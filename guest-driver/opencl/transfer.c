@@ -1,0 +1,382 @@
+/*
+ * Reading and writing buffers and images: how a command's data travel.
+ *
+ * Little data goes inline, in the message or in the answer. More goes through a
+ * piece of the pool, unless the program's memory is shared memory already (a
+ * mapped buffer) and has no gaps. A read that is not waited for is copied to where the
+ * program wants it when the worker has marked its piece, at the next answer that
+ * anybody waits for; see late_add().
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "opencl_call.h"
+#include "ring.h"
+
+/* What surely fits into a reply beside the fixed part. */
+#define READ_INLINE_MAX (RING_REPLY_SIZE - 64)
+
+struct late_read {
+    struct late late;
+    struct session *session;
+    struct box box;
+    void *ptr;
+};
+
+static void read_arrived(struct late *late)
+{
+    struct late_read *r = (struct late_read *)late;
+
+    box_unpack(&r->box, r->ptr, late->bulk.data);
+    bulk_free(r->session, &late->bulk);
+    free(r);
+}
+
+/* Through the pool, copied when it has arrived. */
+static cl_int read_later(struct transfer *t, void *ptr)
+{
+    struct session *s = t->command->session;
+    struct late_read *r = malloc(sizeof(*r));
+    struct wire_span span;
+    cl_int err;
+
+    if (!r) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    if (bulk_alloc(s, box_bytes(&t->box), &r->late.bulk) < 0) {
+        free(r);
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    r->late.arrive = read_arrived;
+    r->session = s;
+    r->box = t->box;
+    r->ptr = ptr;
+    span = r->late.bulk.span;
+    err = t->send(t, false, r->late.bulk.data, &span);
+    if (err != CL_SUCCESS) {
+        bulk_free_later(s, &r->late.bulk);
+        free(r);
+        return err;
+    }
+    late_add(s, &r->late);
+    return CL_SUCCESS;
+}
+
+/* Through the pool, waited for. */
+static cl_int read_now(struct transfer *t, void *ptr)
+{
+    struct session *s = t->command->session;
+    struct bulk piece;
+    cl_int err;
+
+    if (bulk_alloc(s, box_bytes(&t->box), &piece) < 0) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    err = t->send(t, true, piece.data, &piece.span);
+    if (err == CL_SUCCESS) {
+        box_unpack(&t->box, ptr, piece.data);
+    }
+    bulk_free(s, &piece);
+    return err;
+}
+
+static cl_int read_inline(struct transfer *t, void *ptr)
+{
+    char bytes[READ_INLINE_MAX];
+    cl_int err;
+
+    if (box_is_dense(&t->box)) {
+        return t->send(t, true, ptr, NULL);
+    }
+    err = t->send(t, true, bytes, NULL);
+    if (err == CL_SUCCESS) {
+        box_unpack(&t->box, ptr, bytes);
+    }
+    return err;
+}
+
+cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
+{
+    size_t bytes = box_bytes(&t->box);
+    struct wire_span span;
+
+    if (blocking && bytes <= READ_INLINE_MAX) {
+        return read_inline(t, ptr);
+    }
+    if (box_is_dense(&t->box) &&
+        bulk_find(t->command->session, ptr, bytes, &span)) {
+        return t->send(t, blocking, ptr, &span);
+    }
+    return blocking ? read_now(t, ptr) : read_later(t, ptr);
+}
+
+cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr)
+{
+    struct session *s = t->command->session;
+    struct bulk piece;
+    cl_int err;
+
+    if (box_is_dense(&t->box)) {
+        /* The caller finds the best way by itself. */
+        return t->send(t, blocking, (void *)ptr, NULL);
+    }
+    if (bulk_alloc(s, box_bytes(&t->box), &piece) < 0) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    box_pack(&t->box, ptr, piece.data);
+    bulk_lend(&piece);
+    err = t->send(t, blocking, piece.data, NULL);
+    bulk_lend(NULL);
+    if (blocking) {
+        bulk_free(s, &piece);
+    } else if (box_bytes(&t->box) <= BULK_INLINE_MAX) {
+        bulk_free(s, &piece); /* it went inline after all */
+    } else {
+        bulk_free_later(s, &piece);
+    }
+    return err;
+}
+
+/* --- buffers -------------------------------------------------------------------- */
+
+static bool is_box(const struct box *b)
+{
+    return b->rows * b->slices > 1;
+}
+
+cl_int send_read_buffer(struct transfer *t, bool blocking, void *dense,
+                        const struct wire_span *span)
+{
+    struct command *c = t->command;
+
+    if (is_box(&t->box)) {
+        return call_vclEnqueueReadBufferRect(
+            c->session, c->queue_id, t->mem->obj.id, blocking, t->origin,
+            (size_t[3]){ 0 }, t->region, t->row_pitch, t->slice_pitch,
+            t->region[0], t->region[0] * t->region[1], box_bytes(&t->box),
+            dense, span, c->waits, c->ids, c->event_id);
+    }
+    return call_clEnqueueReadBuffer(c->session, c->queue_id, t->mem->obj.id,
+                                    blocking, t->offset, t->box.row, dense,
+                                    span, c->waits, c->ids, c->event_id);
+}
+
+cl_int send_write_buffer(struct transfer *t, bool blocking, void *dense,
+                         const struct wire_span *span)
+{
+    struct command *c = t->command;
+
+    if (is_box(&t->box)) {
+        return call_vclEnqueueWriteBufferRect(
+            c->session, c->queue_id, t->mem->obj.id, blocking, t->origin,
+            (size_t[3]){ 0 }, t->region, t->row_pitch, t->slice_pitch,
+            t->region[0], t->region[0] * t->region[1], box_bytes(&t->box),
+            dense, c->waits, c->ids, c->event_id);
+    }
+    return call_clEnqueueWriteBuffer(c->session, c->queue_id, t->mem->obj.id,
+                                     blocking, t->offset, t->box.row, dense,
+                                     c->waits, c->ids, c->event_id);
+}
+
+static cl_int check_linear(const struct command *c, cl_mem buffer, bool write,
+                           size_t offset, size_t size, const void *ptr)
+{
+    cl_int err = command_mem(c, buffer, CL_MEM_OBJECT_BUFFER);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    if (!ptr || offset > buffer->size || size > buffer->size - offset ||
+        !size) {
+        return CL_INVALID_VALUE;
+    }
+    return mem_allows(buffer, write) ? CL_SUCCESS : CL_INVALID_OPERATION;
+}
+
+static struct transfer linear(struct command *c, cl_mem buffer, size_t offset,
+                              size_t size)
+{
+    return (struct transfer){
+        .command = c,
+        .mem = buffer,
+        .offset = offset,
+        .box = { size, 1, 1, size, size },
+    };
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(
+    cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset,
+    size_t size, void *ptr, cl_uint num_events, const cl_event *events,
+    cl_event *event)
+{
+    struct command c;
+    cl_int err = command_begin(&c, queue, num_events, events,
+                               CL_COMMAND_READ_BUFFER, event);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    err = check_linear(&c, buffer, false, offset, size, ptr);
+    if (err == CL_SUCCESS) {
+        struct transfer t = linear(&c, buffer, offset, size);
+
+        t.send = send_read_buffer;
+        err = transfer_read(&t, blocking, ptr);
+    }
+    return command_end(&c, err);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueWriteBuffer(
+    cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset,
+    size_t size, const void *ptr, cl_uint num_events, const cl_event *events,
+    cl_event *event)
+{
+    struct command c;
+    cl_int err = command_begin(&c, queue, num_events, events,
+                               CL_COMMAND_WRITE_BUFFER, event);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    err = check_linear(&c, buffer, true, offset, size, ptr);
+    if (err == CL_SUCCESS) {
+        struct transfer t = linear(&c, buffer, offset, size);
+
+        t.send = send_write_buffer;
+        err = transfer_write(&t, blocking, ptr);
+    }
+    return command_end(&c, err);
+}
+
+/* --- rectangles ------------------------------------------------------------------ */
+
+/* The pitches to use where 0 was given; false if they are impossible. */
+static bool default_pitches(const size_t *region, size_t *row, size_t *slice)
+{
+    size_t least;
+
+    if (!*row) {
+        *row = region[0];
+    }
+    if (__builtin_mul_overflow(region[1], *row, &least)) {
+        return false;
+    }
+    if (!*slice) {
+        *slice = least;
+    }
+    /* A slice is whole rows, as the specification wants it. */
+    return *row >= region[0] && *slice >= least && *slice % *row == 0;
+}
+
+/* One past the last byte of the box at @origin; false if that overflows. */
+static bool box_end(const size_t *origin, const size_t *region, size_t row,
+                    size_t slice, size_t *end)
+{
+    size_t x, y, z;
+
+    return !__builtin_add_overflow(origin[0], region[0], &x) &&
+           !__builtin_add_overflow(origin[1], region[1] - 1, &y) &&
+           !__builtin_add_overflow(origin[2], region[2] - 1, &z) &&
+           !__builtin_mul_overflow(y, row, &y) &&
+           !__builtin_mul_overflow(z, slice, &z) &&
+           !__builtin_add_overflow(x, y, end) &&
+           !__builtin_add_overflow(*end, z, end);
+}
+
+/* Checks everything, fills @t, and finds where the host's box begins. */
+static cl_int prepare_rect(struct command *c, struct transfer *t, cl_mem buffer,
+                           bool write, const size_t *buffer_origin,
+                           const size_t *host_origin, const size_t *region,
+                           size_t buffer_row, size_t buffer_slice,
+                           size_t host_row, size_t host_slice, const void *ptr,
+                           size_t *host_start)
+{
+    cl_int err = command_mem(c, buffer, CL_MEM_OBJECT_BUFFER);
+    size_t end;
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    if (!ptr || !buffer_origin || !host_origin || !region || !region[0] ||
+        !region[1] || !region[2] ||
+        !default_pitches(region, &buffer_row, &buffer_slice) ||
+        !default_pitches(region, &host_row, &host_slice) ||
+        !box_end(buffer_origin, region, buffer_row, buffer_slice, &end) ||
+        end > buffer->size ||
+        !box_end(host_origin, region, host_row, host_slice, &end)) {
+        return CL_INVALID_VALUE;
+    }
+    if (!mem_allows(buffer, write)) {
+        return CL_INVALID_OPERATION;
+    }
+    *t = (struct transfer){
+        .command = c,
+        .mem = buffer,
+        .box = { region[0], region[1], region[2], host_row, host_slice },
+        .offset = buffer_origin[0] + buffer_origin[1] * buffer_row +
+                  buffer_origin[2] * buffer_slice,
+        .row_pitch = buffer_row,
+        .slice_pitch = buffer_slice,
+    };
+    memcpy(t->origin, buffer_origin, sizeof(t->origin));
+    memcpy(t->region, region, sizeof(t->region));
+    *host_start = host_origin[0] + host_origin[1] * host_row +
+                  host_origin[2] * host_slice;
+    return CL_SUCCESS;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBufferRect(
+    cl_command_queue queue, cl_mem buffer, cl_bool blocking,
+    const size_t *buffer_origin, const size_t *host_origin,
+    const size_t *region, size_t buffer_row_pitch, size_t buffer_slice_pitch,
+    size_t host_row_pitch, size_t host_slice_pitch, void *ptr,
+    cl_uint num_events, const cl_event *events, cl_event *event)
+{
+    struct transfer t;
+    struct command c;
+    size_t start;
+    cl_int err = command_begin(&c, queue, num_events, events,
+                               CL_COMMAND_READ_BUFFER_RECT, event);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    err = prepare_rect(&c, &t, buffer, false, buffer_origin, host_origin,
+                       region, buffer_row_pitch, buffer_slice_pitch,
+                       host_row_pitch, host_slice_pitch, ptr, &start);
+    if (err == CL_SUCCESS) {
+        t.send = send_read_buffer;
+        err = transfer_read(&t, blocking, (char *)ptr + start);
+    }
+    return command_end(&c, err);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueWriteBufferRect(
+    cl_command_queue queue, cl_mem buffer, cl_bool blocking,
+    const size_t *buffer_origin, const size_t *host_origin,
+    const size_t *region, size_t buffer_row_pitch, size_t buffer_slice_pitch,
+    size_t host_row_pitch, size_t host_slice_pitch, const void *ptr,
+    cl_uint num_events, const cl_event *events, cl_event *event)
+{
+    struct transfer t;
+    struct command c;
+    size_t start;
+    cl_int err = command_begin(&c, queue, num_events, events,
+                               CL_COMMAND_WRITE_BUFFER_RECT, event);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    err = prepare_rect(&c, &t, buffer, true, buffer_origin, host_origin,
+                       region, buffer_row_pitch, buffer_slice_pitch,
+                       host_row_pitch, host_slice_pitch, ptr, &start);
+    if (err == CL_SUCCESS) {
+        t.send = send_write_buffer;
+        err = transfer_write(&t, blocking, (const char *)ptr + start);
+    }
+    return command_end(&c, err);
+}
