@@ -45,7 +45,7 @@ enum wire_status fake_serve(uint16_t call, const void *payload, size_t n,
         memcpy(exact, payload, n);
     }
     wire_in_init(&r.in, exact, n);
-    wire_out_init(&r.out, answered ? reply : NULL, answered ? 4096 : 0);
+    wire_out_init(&r.out, reply, answered ? 4096 : 0);
     status = serve_or_lose(&r);
     if (status == WIRE_OK && answered) {
         EXPECT(!r.out.bad);

@@ -5,7 +5,7 @@
  * what is not its own (run it under ASan).
  *
  *     wire-test [CALL]         tests all calls, or one
- *     wire-test --seeds DIR    writes every message for the fuzzer: number, payload
+ *     wire-test --seeds DIR    writes every message as it lies in a ring, for fuzzers
  *
  * SPDX-License-Identifier: MIT
  */
@@ -179,13 +179,27 @@ static void unknown_call_is_refused(void)
            WIRE_UNKNOWN);
 }
 
+static bool write_message(const char *path)
+{
+    size_t size = (sizeof(struct wire_header) + fake.size + 15) & ~15;
+    struct wire_header h = {
+        .size = size, .payload = fake.size, .api = VGPU_API_OPENCL,
+        .call = fake.call, .slot = 1, .seq = 1,
+    };
+    FILE *f = fopen(path, "w");
+
+    memset(fake.payload + fake.size, 0, 16);
+    return f && fwrite(&h, sizeof(h), 1, f) == 1 &&
+           fwrite(fake.payload, size - sizeof(h), 1, f) == 1 &&
+           fclose(f) == 0;
+}
+
 /* The message of each call in each shape, for a fuzzer to begin with. */
 static int write_seeds(const char *dir)
 {
     for (const struct wire_test *t = wire_tests; t->name; t++) {
         for (unsigned shape = SHAPE_FULL; shape <= SHAPE_BARE; shape <<= 1) {
             char path[4096];
-            FILE *f;
 
             if (!(t->shapes & shape)) {
                 continue;
@@ -193,10 +207,7 @@ static int write_seeds(const char *dir)
             reset(t, shape);
             t->make();
             snprintf(path, sizeof(path), "%s/%s-%u", dir, t->name, shape);
-            f = fopen(path, "w");
-            if (!f || fwrite(&fake.call, 2, 1, f) != 1 ||
-                fwrite(fake.payload, 1, fake.size, f) != fake.size ||
-                fclose(f) != 0) {
+            if (!write_message(path)) {
                 perror(path);
                 return 1;
             }
@@ -212,10 +223,11 @@ int main(int argc, char **argv)
     if (argc == 3 && !strcmp(argv[1], "--seeds")) {
         return write_seeds(argv[2]);
     }
-    for (const struct wire_test *t = wire_tests; t->name; t++, n++) {
+    for (const struct wire_test *t = wire_tests; t->name; t++) {
         if (argc > 1 && strcmp(argv[1], t->name)) {
             continue;
         }
+        n++;
         arrives_as_sent(t);
         reset(t, SHAPE_FULL);
         t->make();
@@ -230,5 +242,5 @@ int main(int argc, char **argv)
     }
     unknown_call_is_refused();
     printf("%u calls, %u failures\n", n, failures);
-    return failures != 0;
+    return failures != 0 || n == 0;
 }
