@@ -107,7 +107,7 @@ void serve_vclPutFile(struct request *r, struct vclPutFile_args *a)
     static size_t bytes;
     char path[PATH_MAX + 1024];
 
-    if (!is_tame(a->name)) {
+    if (!is_tame(a->path)) {
         a->ret = CL_INVALID_VALUE;
         return;
     }
@@ -118,7 +118,7 @@ void serve_vclPutFile(struct request *r, struct vclPutFile_args *a)
     }
     files++;
     bytes += a->size;
-    snprintf(path, sizeof(path), "%s%s", guest_root(), a->name);
+    snprintf(path, sizeof(path), "%s%s", guest_root(), a->path);
     a->ret = make_way(path) ? write_file(path, a->data, a->size)
                             : CL_OUT_OF_HOST_MEMORY;
 }

@@ -275,6 +275,8 @@ class Context:
         return self.lost
 
     def close(self):
+        if self.sock.fileno() < 0:
+            return
         self.sock.close()
         os.close(self.doorbell)
         for fd in self.events.values():

@@ -1,0 +1,512 @@
+"""OpenCL in a worker, without the shim: what a guest may send and what it gets.
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import signal
+import struct
+import time
+
+import pytest
+
+import opencl
+import opencl_calls
+import vgpu
+from opencl import CL, Error, Span
+
+TIMES_3 = "__kernel void f(__global int *a) { a[get_global_id(0)] *= 3; }"
+PATTERN = bytes(range(251)) * 17000  # 4 MiB, no power of two
+
+
+@pytest.fixture
+def cl(context):
+    return CL(context).start()
+
+
+# --- platforms and devices ------------------------------------------------------
+
+def test_device_has_its_real_name(cl):
+    assert len(cl.device_info(opencl.DEVICE_NAME)) > 4
+
+
+@pytest.mark.parametrize("name", [0x1031, 0x1097, 0, 0x7FFFFFFF])
+def test_unlisted_information_is_refused(cl, name):
+    with pytest.raises(Error) as error:
+        cl.device_info(name)
+    assert error.value.code == opencl.INVALID_VALUE
+
+
+def test_no_host_opencl_is_said_once_and_plainly(start, monkeypatch, tmp_path):
+    monkeypatch.setenv("OCL_ICD_VENDORS", str(tmp_path / "none"))
+    server = start()
+    cl = CL(server.client().context())
+    for _ in range(2):
+        answer = cl.raw("clGetPlatformIDs", num_entries=4, platforms=True)
+        assert answer["ret"] == opencl.PLATFORM_NOT_FOUND
+    assert server.log().count("this host has no OpenCL") == 1
+
+
+# --- kernels ----------------------------------------------------------------------
+
+def test_a_kernel_computes(cl):
+    kernel, kinds = cl.kernel(TIMES_3, "f")
+    assert kinds == [3]
+    buffer = cl.buffer(4000)
+    cl.write(buffer, struct.pack("<1000i", *range(1000)))
+    cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+    cl.run(kernel, 1000)
+    assert struct.unpack("<1000i", cl.read(buffer, 4000)) == \
+        tuple(3 * i for i in range(1000))
+
+
+def test_argument_kinds(cl):
+    _, kinds = cl.kernel(
+        "__kernel void f(__global int *a, __constant int *b, __local int *c,"
+        " int d, float4 e, sampler_t s, read_only image2d_t i) {}", "f")
+    assert kinds == [3, 3, 2, 1, 1, 4, 3]
+
+
+@pytest.mark.parametrize("argument", ["__global int *", "sampler_t ",
+                                      "read_only image2d_t "])
+def test_a_guests_bytes_never_become_a_handle(cl, argument):
+    kernel, _ = cl.kernel(f"__kernel void f({argument}a) {{}}", "f")
+    answer = cl.raw("vclSetKernelArg", kernel=kernel, arg_index=0, arg_size=8,
+                    arg_value=b"\x10\x20\x30\x40\x50\x60\x70\x00")
+    assert answer["ret"] == opencl.INVALID_ARG_VALUE
+
+
+def test_values_of_eight_bytes_arrive(cl):
+    kernel, _ = cl.kernel("__kernel void f(__global ulong *a, ulong b)"
+                          "{ *a = b; }", "f")
+    buffer = cl.buffer(8)
+    cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+    cl.send("vclSetKernelArg", kernel=kernel, arg_index=1, arg_size=8,
+            arg_value=b"abcdefgh")
+    cl.run(kernel, 1)
+    assert cl.read(buffer, 8) == b"abcdefgh"
+
+
+# --- builds -------------------------------------------------------------------------
+
+def test_a_failed_build_has_a_log(cl):
+    program, err = cl.build("__kernel void f(wrong x) {}")
+    assert err == opencl.BUILD_PROGRAM_FAILURE
+    assert "wrong" in cl.log(program)
+
+
+@pytest.mark.parametrize("options", [
+    "-include /etc/passwd", "-imacros x", "@/etc/passwd", "/etc/passwd",
+    "-isystem /etc", "-Xclang -load", "-o /tmp/x", "-Wp,-include,x",
+    "-fplugin=/tmp/x", '"-include" x', "-mllvm x",
+])
+def test_options_that_do_more_than_compile_are_refused(cl, options):
+    _, err = cl.build(TIMES_3, options)
+    assert err == opencl.INVALID_BUILD_OPTIONS
+
+
+def test_host_files_cannot_be_included(cl):
+    for source, options in (('#include "/etc/passwd"\n', None),
+                            ('#include "stdint.h"\n', "-I /usr/include"),
+                            ('#include "passwd"\n', "-I/etc")):
+        program, err = cl.build(source + TIMES_3, options)
+        assert err == opencl.BUILD_PROGRAM_FAILURE
+        assert "root:" not in cl.log(program)
+
+
+def test_the_guests_files_can_be_included(cl):
+    text = b"#define NUMBER 42\n"
+    cl.call("vclPutFile", path="/opt/my-prog/inc/n.h", size=len(text),
+            data=text)
+    for source, options in (
+            ('#include "n.h"\n', '-I /vgpu-guest/opt/my-prog/inc'),
+            ('#include "inc/n.h"\n', '-I/vgpu-guest/opt/my-prog'),
+            ('#define S(x) #x\n#define T(x) S(x)\n#include T(P/inc/n.h)\n',
+             '-D P=/vgpu-guest/opt/my-prog')):
+        _, err = cl.build(source + "__kernel void f(__global int *a)"
+                          "{ *a = NUMBER; }", options)
+        assert err == 0
+
+
+@pytest.mark.parametrize("name", ["relative", "/a/../../x", "/..", "/", "/a/",
+                                  "", "/" + "x" * 2000])
+def test_files_stay_where_they_belong(cl, name):
+    answer = cl.raw("vclPutFile", path=name, size=1, data=b"x")
+    assert answer["ret"] == opencl.INVALID_VALUE
+
+
+def test_compile_with_a_header_and_link(cl):
+    main = cl.program('#include "inc/n.h"\n__kernel void f(__global int *a)'
+                      "{ *a = NUMBER; }")
+    header = cl.program("#define NUMBER 42\n")
+    assert cl.raw("vclCompileProgram", program=main, num_input_headers=1,
+                  input_headers=[header], names_size=8,
+                  header_include_names=b"inc/n.h\0")["ret"] == 0
+    linked = cl.new()
+    answer = cl.call("vclLinkProgram", context=cl.ctx, num_input_programs=1,
+                     input_programs=[main], new_program=linked)
+    assert answer["result"] == 0
+    kernel = cl.new()
+    cl.call("vclCreateKernel", program=linked, kernel_name="f",
+            new_kernel=kernel)
+
+
+def test_header_names_must_be_whole(cl):
+    program = cl.program(TIMES_3)
+    for names in b"no-nul", b"one\0":
+        answer = cl.raw("vclCompileProgram", program=program,
+                        num_input_headers=2, input_headers=[program] * 2,
+                        names_size=len(names), header_include_names=names)
+        assert answer["ret"] == opencl.INVALID_VALUE
+
+
+def test_binaries_go_out_and_in(cl):
+    program, _ = cl.build(TIMES_3)
+    size = cl.call("vclGetProgramBinary", program=program, index=0, size=0)[
+        "size_ret"]
+    span = Span(cl, size)
+    cl.call("vclGetProgramBinary", program=program, index=0, size=size,
+            binary=span.where(0))
+    again = cl.new()
+    answer = cl.call("vclCreateProgramWithBinary", context=cl.ctx,
+                     num_devices=1, device_list=[cl.dev], lengths=[size],
+                     total=size, binaries=span.where(0), new_program=again)
+    assert answer["result"] == 0
+    assert cl.raw("vclBuildProgram", program=again)["ret"] == 0
+    wrong = cl.new()
+    answer = cl.call("vclCreateProgramWithBinary", context=cl.ctx,
+                     num_devices=1, device_list=[cl.dev], lengths=[size + 1],
+                     total=size, binaries=span.where(0), new_program=wrong)
+    assert answer["result"] == opencl.INVALID_VALUE
+    answer = cl.raw("vclBuildProgram", program=wrong)
+    assert answer["ret"] == -44  # no such program
+
+
+# --- ids ------------------------------------------------------------------------------
+
+def test_foreign_ids_are_the_apis_errors(cl):
+    buffer = cl.buffer(64)
+    for queue in 0, 999, buffer, cl.ctx, cl.dev, 1 << 40, 1 << 63:
+        assert cl.raw("clFinish", command_queue=queue)["ret"] == \
+            opencl.INVALID_QUEUE
+    for mem in 0, 999, cl.queue, cl.dev:
+        answer = cl.raw("clEnqueueReadBuffer", command_queue=cl.queue,
+                        buffer=mem, blocking_read=1, size=8, ptr=8)
+        assert answer["ret"] == opencl.INVALID_MEM_OBJECT
+
+
+@pytest.mark.parametrize("number", [1, 1 << 31, 1 << 63])
+def test_an_id_that_cannot_be_given_costs_the_context(cl, number):
+    cl.send("clCreateBuffer", context=cl.ctx, flags=1, size=64,
+            new_mem=number)
+    assert cl.context.wait_lost()[0] == vgpu.FATAL_PROTOCOL
+
+
+def test_dropped_ids_are_gone_and_free(cl):
+    buffer = cl.buffer(64)
+    cl.send("clReleaseMemObject", memobj=buffer)
+    with pytest.raises(Error):
+        cl.read(buffer, 8)
+    cl.send("clReleaseMemObject", memobj=buffer)
+    cl.send("clCreateBuffer", context=cl.ctx, flags=1, size=64,
+            new_mem=buffer)
+    cl.read(buffer, 8)
+
+
+def test_a_failed_creation_is_found_by_who_uses_it(cl):
+    buffer = cl.buffer(0)
+    answer = cl.raw("clEnqueueReadBuffer", command_queue=cl.queue,
+                    buffer=buffer, blocking_read=1, size=8, ptr=8)
+    assert answer["ret"] == opencl.INVALID_BUFFER_SIZE
+    cl.send("clReleaseMemObject", memobj=buffer)
+    cl.send("clCreateBuffer", context=cl.ctx, flags=1, size=64,
+            new_mem=buffer)
+    cl.read(buffer, 8)
+
+
+def test_a_failed_command_is_reported_by_the_next_answer_once(cl):
+    kernel, _ = cl.kernel(TIMES_3, "f")
+    event = cl.new()
+    cl.run(kernel, 10, event=event)
+    cl.run(kernel, 10)
+    assert cl.finish() == opencl.INVALID_KERNEL_ARGS
+    assert cl.finish() == 0
+    answer = cl.raw("clWaitForEvents", num_events=1, event_list=[event])
+    assert answer["ret"] == opencl.INVALID_KERNEL_ARGS
+
+
+def test_truncated_calls_cost_only_the_context(server, client):
+    payload = opencl_calls.encode("clEnqueueWriteBuffer", command_queue=1,
+                                  buffer=2, size=64, ptr=b"x" * 64)
+    other = client.context()
+    for cut in range(0, len(payload), 24):
+        context = client.context()
+        context.send(1, opencl_calls.CALLS["clEnqueueWriteBuffer"]["number"],
+                     payload[:cut])
+        assert context.wait_lost()[0] == vgpu.FATAL_PROTOCOL
+        context.close()
+    other.ping()
+
+
+# --- transfers ----------------------------------------------------------------------------
+
+def _write(cl, buffer, span, blocking, flags=opencl.TRACKED, slot=1):
+    cl.send("clEnqueueWriteBuffer", slot if blocking else 0,
+            command_queue=cl.queue, buffer=buffer, blocking_write=blocking,
+            size=span.size, ptr=span.where(flags))
+
+
+@pytest.mark.parametrize("size", [8, 5000, 262144, 1 << 20, len(PATTERN)])
+@pytest.mark.parametrize("blocking", [0, 1])
+def test_data_through_shared_memory(cl, size, blocking):
+    buffer = cl.buffer(size)
+    out, back = Span(cl, size), Span(cl, size)
+    out.data = PATTERN[:size]
+    _write(cl, buffer, out, blocking)
+    if blocking:
+        assert cl.wait("clEnqueueWriteBuffer", 1)["ret"] == 0
+    cl.send("clEnqueueReadBuffer", blocking, command_queue=cl.queue,
+            buffer=buffer, blocking_read=blocking, size=size,
+            ptr=back.where())
+    if blocking:
+        assert cl.wait("clEnqueueReadBuffer", 1)["ret"] == 0
+        assert back.header(opencl.DRAINED) == size
+    else:
+        assert cl.finish() == 0
+        assert out.done() and back.done()
+    assert back.data == PATTERN[:size]
+
+
+def test_untracked_spans_are_not_written_around(cl):
+    buffer = cl.buffer(1 << 20)
+    span = Span(cl, 1 << 20)
+    _write(cl, buffer, span, 1, flags=0)
+    assert cl.wait("clEnqueueWriteBuffer", 1)["ret"] == 0
+    _write(cl, buffer, span, 0, flags=0)
+    assert cl.finish() == 0
+    assert span.memory[4096 - 64:4096] == b"\0" * 64
+
+
+@pytest.mark.parametrize("size", [100000, len(PATTERN)])
+def test_a_write_may_be_filled_while_it_runs(cl, size):
+    buffer = cl.buffer(size)
+    span = Span(cl, size)
+    _write(cl, buffer, span, 1, opencl.TRACKED | opencl.STREAMED)
+    for end in size // 3, size // 2, size:
+        time.sleep(0.05)
+        assert not cl.context.is_done(1)
+        span.memory[4096:4096 + end] = PATTERN[:end]
+        span.set_filled(end)
+    assert cl.wait("clEnqueueWriteBuffer", 1)["ret"] == 0
+    back = Span(cl, size)
+    cl.call("clEnqueueReadBuffer", command_queue=cl.queue, buffer=buffer,
+            blocking_read=1, size=size, ptr=back.where())
+    assert back.data == PATTERN[:size]
+
+
+def test_a_write_never_filled_holds_nobody_else(cl, client, server):
+    buffer = cl.buffer(1 << 20)
+    span = Span(cl, 1 << 20)
+    _write(cl, buffer, span, 1, opencl.TRACKED | opencl.STREAMED)
+    for _ in range(5):
+        cl.context.ping(2)
+    cl.context.close()
+    vgpu.wait_until(lambda: client.status()["contexts"] == 0)
+
+
+@pytest.mark.parametrize("blob, offset, size", [
+    (999, 0, 8192), (101, 1 << 40, 8192), (101, 0, 1 << 40),
+    (101, (1 << 64) - 64, 8192), (101, 8192, 8192)])
+def test_spans_outside_of_a_blob_cost_the_context(cl, blob, offset, size):
+    Span(cl, 8192)
+    buffer = cl.buffer(8192)
+    cl.send("clEnqueueWriteBuffer", command_queue=cl.queue, buffer=buffer,
+            size=size, ptr=(blob, offset, size))
+    assert cl.context.wait_lost()[0] == vgpu.FATAL_PROTOCOL
+
+
+def test_a_blob_destroyed_in_use_stays_until_then(cl):
+    buffer = cl.buffer(len(PATTERN))
+    event = cl.new()
+    cl.send("clCreateUserEvent", context=cl.ctx, new_event=event)
+    span = Span(cl, len(PATTERN))
+    span.data = PATTERN
+    cl.send("clEnqueueWriteBuffer", command_queue=cl.queue, buffer=buffer,
+            size=span.size, ptr=span.where(), num_events_in_wait_list=1,
+            event_wait_list=[event])
+    cl.context.ping()
+    cl.context.blob_destroy(span.number)
+    cl.context.blob(span.number, 4096)
+    cl.call("clSetUserEventStatus", event=event, execution_status=0)
+    assert cl.finish() == 0
+    assert span.done()
+    back = Span(cl, len(PATTERN))
+    cl.call("clEnqueueReadBuffer", command_queue=cl.queue, buffer=buffer,
+            blocking_read=1, size=back.size, ptr=back.where())
+    assert back.data == PATTERN
+
+
+def test_boxes_go_both_ways_and_not_beyond(cl):
+    buffer = cl.buffer(64 * 64)
+    box = dict(command_queue=cl.queue, buffer=buffer, buffer_origin=[8, 8, 0],
+               host_origin=[0, 0, 0], region=[16, 16, 1], buffer_row_pitch=64)
+    cl.call("vclEnqueueWriteBufferRect", blocking_write=1, bytes=256,
+            ptr=PATTERN[:256], **box)
+    answer = cl.call("vclEnqueueReadBufferRect", blocking_read=1, bytes=256,
+                     ptr=256, **box)
+    assert answer["ptr"] == PATTERN[:256]
+    for wrong in (dict(bytes=255), dict(bytes=256, host_row_pitch=17),
+                  dict(bytes=256, host_origin=[1, 0, 0]),
+                  dict(bytes=256, region=[1 << 40, 1 << 40, 1]),
+                  dict(bytes=256, region=[0, 0, 0])):
+        values = {**box, **wrong}
+        answer = cl.raw("vclEnqueueReadBufferRect", blocking_read=1,
+                        ptr=values["bytes"], **values)
+        assert answer["ret"] == opencl.INVALID_VALUE
+
+
+def test_images_go_both_ways_and_not_beyond(cl):
+    image = cl.new()
+    rgba = struct.pack("<II", 0x10B5, 0x10DA)
+    desc = struct.pack("<IxxxxQQQQQQIIQ", 0x10F1, 32, 8, 0, 0, 0, 0, 0, 0, 0)
+    cl.call("vclCreateImage", context=cl.ctx, flags=1, image_format=rgba,
+            image_desc=desc, bytes=1024, host_ptr=PATTERN[:1024],
+            new_mem=image)
+    box = dict(command_queue=cl.queue, image=image, origin=[0, 0, 0],
+               region=[32, 8, 1])
+    answer = cl.call("vclEnqueueReadImage", blocking_read=1, bytes=1024,
+                     ptr=1024, **box)
+    assert answer["ptr"] == PATTERN[:1024]
+    cl.call("vclEnqueueWriteImage", blocking_write=1, bytes=1024,
+            ptr=PATTERN[1:1025], **box)
+    answer = cl.call("vclEnqueueReadImage", blocking_read=1, bytes=1024,
+                     ptr=1024, **box)
+    assert answer["ptr"] == PATTERN[1:1025]
+    answer = cl.raw("vclEnqueueReadImage", blocking_read=1, bytes=1023,
+                    ptr=1023, **box)
+    assert answer["ret"] == opencl.INVALID_VALUE
+    answer = cl.raw("vclCreateImage", context=cl.ctx, flags=1,
+                    image_format=rgba, image_desc=desc, bytes=1023,
+                    host_ptr=PATTERN[:1023], new_mem=cl.new())
+    assert answer["ret"] == opencl.INVALID_IMAGE_SIZE
+
+
+# --- buffers in blobs ------------------------------------------------------------------------
+
+def test_a_buffer_in_a_blob_is_mapped_without_a_copy(cl):
+    size = 1 << 20
+    blob = cl.new_blob()
+    memory = cl.context.blob(blob, size)
+    memory[:] = b"\1\0\0\0" * (size // 4)
+    buffer = cl.new()
+    cl.send("vclCreateBufferInBlob", context=cl.ctx, flags=1, size=size,
+            blob=blob, blob_offset=0, new_mem=buffer)
+    kernel, _ = cl.kernel(TIMES_3, "f")
+    cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+    cl.run(kernel, size // 4)
+    cl.call("vclEnqueueMapBuffer", command_queue=cl.queue, buffer=buffer,
+            blocking_map=1, map_flags=3, offset=0, size=size)
+    assert memory[:] == b"\3\0\0\0" * (size // 4)
+    memory[0:4] = b"\2\0\0\0"
+    cl.send("vclEnqueueUnmapBuffer", command_queue=cl.queue, buffer=buffer,
+            offset=0, size=size)
+    cl.run(kernel, size // 4)
+    assert cl.read(buffer, 8) == b"\6\0\0\0\x09\0\0\0"
+    # The memory lives as long as the buffer, whatever becomes of the blob.
+    cl.context.blob_destroy(blob)
+    cl.context.ping()
+    assert cl.read(buffer, 8) == b"\6\0\0\0\x09\0\0\0"
+
+
+def test_only_buffers_in_blobs_can_be_mapped(cl):
+    buffer = cl.buffer(4096)
+    answer = cl.raw("vclEnqueueMapBuffer", command_queue=cl.queue,
+                    buffer=buffer, blocking_map=1, map_flags=1, size=64)
+    assert answer["ret"] == opencl.INVALID_OPERATION
+
+
+def test_a_buffer_beyond_its_blob_is_refused(cl):
+    blob = cl.new_blob()
+    cl.context.blob(blob, 4096)
+    for offset, size in (0, 4097), (4096, 1), (1 << 63, 1 << 63), (0, 0):
+        buffer = cl.new()
+        answer = cl.raw("vclCreateBufferInBlob", context=cl.ctx, flags=1,
+                        size=size, blob=blob, blob_offset=offset,
+                        new_mem=buffer)
+        assert answer["ret"] == -37
+
+
+# --- threads ------------------------------------------------------------------------------------
+
+def test_a_blocked_call_holds_nobody_else(cl):
+    event = cl.new()
+    cl.send("clCreateUserEvent", context=cl.ctx, new_event=event)
+    cl.send("clEnqueueBarrierWithWaitList", command_queue=cl.queue,
+            num_events_in_wait_list=1, event_wait_list=[event])
+    for slot in range(10, 60):
+        cl.send("clFinish", slot, command_queue=cl.queue)
+    for slot in range(1, 10):
+        cl.context.ping(slot)
+    # What the blocked calls use may be dropped meanwhile.
+    cl.send("clReleaseCommandQueue", command_queue=cl.queue)
+    cl.context.ping()
+    assert not any(cl.context.is_done(slot) for slot in range(10, 60))
+    cl.call("clSetUserEventStatus", event=event, execution_status=0)
+    for slot in range(10, 60):
+        assert cl.wait("clFinish", slot)["ret"] == 0
+
+
+def test_builds_run_beside_other_calls(cl):
+    source = "".join(f"__kernel void f{i}(__global float *a) "
+                     f"{{ for (int i = 0; i < {i}; i++) a[i] = sin(a[i]); }}"
+                     for i in range(40))
+    program = cl.program(source)
+    cl.send("vclBuildProgram", 2, program=program)
+    pings = 0
+    while not cl.context.is_done(2):
+        cl.context.ping()
+        pings += 1
+    assert pings > 20
+    assert cl.wait("vclBuildProgram", 2)["ret"] == 0
+
+
+def test_one_thread_never_makes_the_worker_start_another(server, cl):
+    pid, = server.workers()
+    for _ in range(50):
+        assert cl.finish() == 0
+    before = len(os.listdir(f"/proc/{pid}/task"))
+    for _ in range(500):
+        assert cl.finish() == 0
+        cl.context.ping()
+    assert len(os.listdir(f"/proc/{pid}/task")) == before
+
+
+def test_a_worker_killed_in_a_kernel_is_noticed_at_once(server, client, cl):
+    kernel, _ = cl.kernel("__kernel void f(__global int *a) {"
+                          "for (volatile long i = 0; i < 1L << 40; i++); }",
+                          "f")
+    buffer = cl.buffer(64)
+    cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+    cl.run(kernel, 1)
+    cl.send("clFinish", 1, command_queue=cl.queue)
+    time.sleep(0.5)
+    pid, = server.workers()
+    begin = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    cl.context.wait_lost()
+    assert time.monotonic() - begin < 1
+    vgpu.wait_until(lambda: client.status()["contexts"] == 0)
+    CL(client.context()).start()
+
+
+def test_a_context_that_ends_in_a_kernel_leaves_nothing(server, client, cl):
+    kernel, _ = cl.kernel("__kernel void f(__global int *a) {"
+                          "for (volatile long i = 0; i < 1L << 40; i++); }",
+                          "f")
+    buffer = cl.buffer(64)
+    cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+    cl.run(kernel, 1)
+    cl.send("clFinish", 1, command_queue=cl.queue)
+    time.sleep(0.2)
+    cl.context.close()
+    vgpu.wait_until(lambda: client.status()["contexts"] == 0)
+    assert server.workers() == []
