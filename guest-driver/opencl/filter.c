@@ -145,7 +145,7 @@ cl_int filter_versions(const struct info_out *out, const void *list,
         return CL_OUT_OF_HOST_MEMORY;
     }
     if (platform) {
-        to[kept].version = CL_MAKE_VERSION(2, 0, 0);
+        to[kept].version = CL_MAKE_VERSION(1, 0, 0);
         strcpy(to[kept++].name, "cl_khr_icd");
     }
     for (size_t i = 0; i < n; i++) {

@@ -101,8 +101,9 @@ static cl_int create(cl_context context, cl_device_id device,
             memcpy(q->properties, properties, count * sizeof(properties[0]));
         }
         q->property_count = count;
-        err = call_clCreateCommandQueueWithProperties(
-            s, context->obj.id, device->obj.id, properties, q->obj.id);
+        /* The flags are all that a list may hold: the older function does. */
+        err = call_clCreateCommandQueue(s, context->obj.id, device->obj.id,
+                                        flags, q->obj.id);
     }
     if (err != CL_SUCCESS) {
         cl_object_undo(q);
