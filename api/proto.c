@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static const struct packet {
@@ -176,15 +178,15 @@ int proto_recv(int sock, union proto_any *m, int fds[PROTO_FDS_MAX])
 int proto_check_blob(int fd, uint64_t size)
 {
     struct stat st;
+    struct statfs fs;
     int seals = fcntl(fd, F_GET_SEALS);
 
-    if (seals < 0) {
+    if (seals < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0) {
         return -errno;
     }
-    if (fstat(fd, &st) < 0) {
-        return -errno;
-    }
-    if (!(seals & F_SEAL_SHRINK) || (uint64_t)st.st_size < size) {
+    /* Huge pages could run out behind a hole that the other side punches. */
+    if (!(seals & F_SEAL_SHRINK) || (uint64_t)st.st_size < size ||
+        fs.f_type != TMPFS_MAGIC) {
         return -EINVAL;
     }
     return 0;

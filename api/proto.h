@@ -159,8 +159,8 @@ int proto_send(int sock, const void *m, const int *fds, size_t n);
 int proto_recv(int sock, union proto_any *m, int fds[PROTO_FDS_MAX]);
 
 /**
- * proto_check_blob: whether @fd is memory of at least @size bytes that nobody
- * can shrink any more, so that mapping it cannot end in SIGBUS.
+ * proto_check_blob: whether @fd is memory of at least @size bytes, of ordinary
+ * pages, that nobody can shrink any more, so that mapping it cannot end in SIGBUS.
  *
  * Returns 0 or -errno.
  */

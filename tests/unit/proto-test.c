@@ -390,6 +390,19 @@ static void blob_that_is_no_memory_is_refused(void **state)
     expect_blob(pipes[1], 0, -EINVAL);
 }
 
+static void blob_of_huge_pages_is_refused(void **state)
+{
+    int fd = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+
+    if (fd < 0) {
+        print_message("skipped: this kernel has no huge pages\n");
+        skip();
+    }
+    assert_int_equal(ftruncate(fd, 2 << 20), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    expect_blob(fd, 4096, -EINVAL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -409,6 +422,7 @@ int main(void)
         TEST(blob_that_could_shrink_is_refused),
         TEST(blob_smaller_than_promised_is_refused),
         TEST(blob_that_is_no_memory_is_refused),
+        TEST(blob_of_huge_pages_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
