@@ -28,6 +28,14 @@ static void reset(const struct wire_test *t, unsigned shape)
     fake.bare = shape == SHAPE_BARE;
 }
 
+static void make_message(const struct wire_test *t, unsigned shape)
+{
+    reset(t, shape);
+    t->make();
+    memcpy(message, fake.payload, fake.size);
+    message_size = fake.size;
+}
+
 static enum wire_status serve(const struct wire_test *t, size_t n)
 {
     return fake_serve(t->call, message, n, true, reply, &reply_size);
@@ -229,10 +237,11 @@ int main(int argc, char **argv)
         }
         n++;
         arrives_as_sent(t);
-        reset(t, SHAPE_FULL);
-        t->make();
-        memcpy(message, fake.payload, fake.size);
-        message_size = fake.size;
+        if (t->shapes & SHAPE_LARGE) {
+            make_message(t, SHAPE_LARGE);
+            hostile_message_harms_nobody(t);
+        }
+        make_message(t, SHAPE_FULL);
         other_length_is_refused(t);
         unknown_object_is_an_error(t);
         error_of_the_host_comes_back(t);
