@@ -222,10 +222,10 @@ def emit_call(api, call, w):
     w("{")
     w(f"    {api.error} ret = {api.lost};")
     if arrays:
-        w(f"    size_t payload = {len(fixed)} * 8;")
+        w(f"    size_t payload = {len(fixed) * 8};")
         payload = "payload"
     else:
-        payload = f"{len(fixed)} * 8" if fixed else "0"
+        payload = str(len(fixed) * 8)
     if conditional:
         w(f"    bool wait = {call.wait};")
         wait = "wait"
@@ -362,11 +362,10 @@ def emit_begin(api, call, w, payload, wait, arrays, bulk_ins, bulk_outs):
             w(f"        {line}")
         w(f"        return {api.lost};\n    }}")
         cleanup.append(f"bulk_out_end(&{p.name}_out, s);")
-    condition = (f"call_begin(&c, s, VGPU_API_{api.upper}, "
-                 f"{api.upper}_{call.name}, {payload}, {wait}) < 0")
-    if arrays:
-        condition = f"payload > call_payload_max(s) || {condition}"
-    w(f"    if ({condition}) {{")
+    too_large = "payload > call_payload_max(s) ||\n        " if arrays else ""
+    w(f"    if ({too_large}call_begin(&c, s, VGPU_API_{api.upper}, "
+      f"{api.upper}_{call.name},")
+    w(f"{' ' * 19}{payload}, {wait}) < 0) {{")
     for line in cleanup:
         w(f"        {line}")
     w(f"        return {api.lost};\n    }}")

@@ -41,7 +41,7 @@ def emit_header(api):
     for call in api.calls:
         if "serve" in call.words:
             w()
-            emit_args(call, w)
+            emit_args(api, call, w)
             w(f"void serve_{call.name}(struct request *r, "
               f"struct {call.name}_args *a);")
     w("\n#endif")
@@ -63,17 +63,19 @@ def emit_hooks(api, w):
                 ["struct request *r", "cl_command_queue queue"]) + ";")
 
 
-def emit_args(call, w):
+def emit_args(api, call, w):
+    by_hand = "serve" in call.words
     w(f"struct {call.name}_args {{")
-    if call.new:
-        w(f"    {call.ret} ret;\n    cl_int err;")
-        w(f"    uint64_t id_of_{call.new_name};")
-    else:
+    if call.new or by_hand:
         w(f"    {call.ret} ret;")
+    if call.new and by_hand:
+        w(f"    {api.error} err;")
+    if call.new:
+        w(f"    uint64_t id_of_{call.new_name};")
     for p in call.sent:
         w("    " + pointer(p.ctype, p.stars, p.name,
                            p.const or p.is_in and p.is_bulk) + ";")
-        if p.is_new or (p.is_handle and p.is_value):
+        if p.is_new or p.is_handle and p.is_value and by_hand:
             w(f"    uint64_t id_of_{p.name};")
         if p.is_bulk:
             w(f"    struct wire_span {p.name}_span;")
@@ -332,7 +334,7 @@ def emit_helpers(api, w):
 
 def emit_call(api, call, w):
     if "serve" not in call.words:
-        emit_args(call, w)
+        emit_args(api, call, w)
         w()
     w(f"static enum wire_status make_{call.name}(struct request *r)\n{{")
     emit_locals(api, call, w)
@@ -352,6 +354,8 @@ def emit_locals(api, call, w):
           "8);")
     w(f"    {api.error} err = 0;")
     for p in call.sent:
+        if p.is_out_array:
+            w(f"    size_t out_{p.name};")
         if p.is_new:
             w(f"    {p.ctype} {p.name} = NULL;")
         elif p.is_out_scalar:
@@ -375,7 +379,7 @@ def emit_decode(api, call, w):
         if what == "new":
             w(f"    a.id_of_{call.new_name} = item[{i}];")
         elif what == "value":
-            emit_value(p, i, w)
+            emit_value(call, p, i, w)
         elif what == "blob":
             w(f"    a.{p.name}_span = (struct wire_span){{ item[{i}], "
               f"item[{i + 1}], item[{i + 2}] }};")
@@ -425,14 +429,14 @@ def emit_ranges(fixed, w):
         w("        return WIRE_MALFORMED;\n    }")
 
 
-def emit_value(p, i, w):
+def emit_value(call, p, i, w):
     if p.is_new:
         w(f"    a.id_of_{p.name} = item[{i}];")
         w(f"    a.{p.name} = item[{i}] ? &{p.name} : NULL;")
-    elif p.is_handle:
-        w(f"    a.id_of_{p.name} = item[{i}];")
-    else:
+    elif not p.is_handle:
         w(f"    a.{p.name} = ({p.ctype})item[{i}];")
+    elif "serve" in call.words:
+        w(f"    a.id_of_{p.name} = item[{i}];")
 
 
 def emit_in(call, p, positions, checked, w):
@@ -563,12 +567,11 @@ def emit_lookups(api, call, w):
 
 
 def emit_make(api, call, w):
+    if call.new:
+        w("    a.ret = NULL;")
     w("    if (err == 0) {")
     if "serve" in call.words:
-        if call.new:
-            w("        a.ret = NULL;\n        a.err = 0;")
-        else:
-            w("        a.ret = 0;")
+        w("        a.err = 0;" if call.new else "        a.ret = 0;")
         w(f"        serve_{call.name}(r, &a);")
         w("        err = a.err;" if call.new else "        err = a.ret;")
     else:
@@ -633,7 +636,7 @@ def emit_result(api, call, w):
           f"{p.name}, err);")
     if call.new:
         w(f"    err = enter(r, a.id_of_{call.new_name}, "
-          f"{api.upper}_{call.ret}, err == 0 ? a.ret : NULL, err);")
+          f"{api.upper}_{call.ret}, a.ret, err);")
 
 
 def emit_reply(api, call, w):
@@ -660,31 +663,30 @@ def emit_reply(api, call, w):
 
 
 def emit_length(call, p, w):
-    count = count_expression(p, "a.")
+    """How much of an array comes back."""
+    w(f"    out_{p.name} = {count_expression(p, 'a.')};")
     if p.extent.used:
-        w(f"    size_t n_out_{p.name} = {p.extent.used} < {count} ? "
-          f"{p.extent.used} : {count};")
-    else:
-        w(f"    size_t n_out_{p.name} = {count};")
-    if p.optional:
-        w(f"    n_out_{p.name} = a.{p.name} ? n_out_{p.name} : 0;")
-    if p.is_late:
-        w(f"    n_out_{p.name} = a.{p.name}_span.blob ? 0 : "
-          f"n_out_{p.name};")
+        w(f"    if ({p.extent.used} < out_{p.name}) {{")
+        w(f"        out_{p.name} = {p.extent.used};\n    }}")
+    nothing = [f"!a.{p.name}"] if p.optional else []
+    nothing += [f"a.{p.name}_span.blob"] if p.is_late else []
+    if nothing:
+        w(f"    if ({' || '.join(nothing)}) {{")
+        w(f"        out_{p.name} = 0;\n    }}")
     size = "" if p.element_size == 1 else f" * {p.element_size}"
-    w(f"    wire_put(&r->out, n_out_{p.name}{size});")
+    w(f"    wire_put(&r->out, out_{p.name}{size});")
 
 
 def emit_data(api, p, w):
     size = "" if p.element_size == 1 else f" * {p.element_size}"
     if p.is_handle:
-        w(f"    put_host_ids(r, {p.name}, n_out_{p.name}, "
+        w(f"    put_host_ids(r, {p.name}, out_{p.name}, "
           f"{api.upper}_{p.ctype});")
     elif not p.is_bulk:
-        w(f"    wire_put_bytes(&r->out, {p.name}, n_out_{p.name}{size});")
+        w(f"    wire_put_bytes(&r->out, {p.name}, out_{p.name}{size});")
     else:
         w(f"    put_in_place(r, a.{p.name}, &a.{p.name}_span, "
-          f"n_out_{p.name}{size});")
+          f"out_{p.name}{size});")
 
 
 def emit_dispatch(api, w):
