@@ -117,7 +117,7 @@ def fixed_items(call):
             continue
         if p.name in call.used_names:
             continue
-        if p.is_in and p.extent.kind in ("nul", "zero"):
+        if p.is_in and p.extent.kind in ("nul", "pairs"):
             items.append((p, "count"))
             continue
         if p.optional:

@@ -190,11 +190,11 @@ def check_extent(call, p):
     if e.kind == "nul" and (p.direction != "in" or p.element_size != 1):
         refuse(p.where, f"'{p.name}' is not 'in const char *', so it cannot "
                "end with a NUL")
-    if e.kind == "zero" and (p.direction != "in" or p.element_size != 8 or
+    if e.kind == "pairs" and (p.direction != "in" or p.element_size != 8 or
                              p.is_handle):
         refuse(p.where, f"'{p.name}' does not consist of 8-byte scalars "
-               "that go in, so it cannot end with a zero")
-    if e.kind == "zero" and not e.max:
+               "that go in, so it cannot be a list of pairs")
+    if e.kind == "pairs" and not e.max:
         refuse(p.where, f"'{p.name}' ends with a zero, which could be far "
                "away: say 'max N'")
     if e.used:

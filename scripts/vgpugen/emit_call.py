@@ -248,27 +248,8 @@ def emit_call(api, call, w):
 
 def emit_locals(call, w, arrays, bulk_ins, bulk_outs, lates):
     for p in arrays:
-        if p.extent.kind == "nul":
-            count = f"strlen({p.name}) + 1"
-        elif p.extent.kind == "zero":
-            count = "1"
-        elif p.extent.kind == "one":
-            count = "1"
-        elif len(p.extent.product) == 1:
-            count = count_expression(p)
-        else:
-            count = "0"
-        if p.optional and p.extent.kind != "zero" and \
-                len(p.extent.product) < 2:
-            count = f"{p.name} ? {count} : 0"
-        if p.optional and p.when:
-            count = count.replace(f"{p.name} ?",
-                                  f"{p.name} && ({p.when}) ?", 1)
-        if not needs_count(p):
-            continue
-        if p.extent.kind == "zero" and p.optional:
-            count = f"{p.name} ? 1 : 0"
-        w(f"    size_t n_{p.name} = {count};")
+        if needs_count(p):
+            w(f"    size_t n_{p.name} = {first_count(p)};")
     for p in bulk_ins:
         w(f"    struct bulk_in {p.name}_in;")
     for p in bulk_outs:
@@ -278,8 +259,28 @@ def emit_locals(call, w, arrays, bulk_ins, bulk_outs, lates):
         w(f"        .size = {p.name} ? {count_expression(p)} : 0,\n    }};")
 
 
+def first_count(p):
+    """What the number of elements starts from; emit_limits() goes on."""
+    if len(p.extent.product) > 1:
+        return "0"
+    if p.extent.kind == "nul":
+        count = f"strlen({p.name}) + 1"
+    elif p.extent.kind == "product":
+        count = count_expression(p)
+    else:
+        count = "1"
+    if not p.optional:
+        return count
+    return f"{present(p)} ? {count} : 0"
+
+
+def present(p):
+    """The condition under which the optional input @p is sent."""
+    return f"{p.name} && ({p.when})" if p.when else p.name
+
+
 def needs_count(p):
-    return (p.extent.kind in ("nul", "zero") or p.optional or
+    return (p.extent.kind in ("nul", "pairs") or p.optional or
             len(p.extent.product) > 1)
 
 
@@ -293,13 +294,13 @@ def in_count(p):
 
 
 def emit_limits(api, call, w, arrays):
-    """Lists that end with zero, products, and `max`."""
+    """Lists of pairs, products, and `max`."""
     for p in arrays:
         e = p.extent
-        if e.kind == "zero":
+        if e.kind == "pairs":
             w(f"    while (n_{p.name} && {p.name}[n_{p.name} - 1] &&")
-            w(f"           n_{p.name} < {e.max}) {{")
-            w(f"        n_{p.name}++;\n    }}")
+            w(f"           n_{p.name} + 2 <= {e.max}) {{")
+            w(f"        n_{p.name} += 2;\n    }}")
             w(f"    if (n_{p.name} && {p.name}[n_{p.name} - 1]) {{")
             w(f"        return {api.lost};\n    }}")
             continue
@@ -322,8 +323,7 @@ def emit_limits(api, call, w, arrays):
 
 def emit_product(api, p, w):
     terms = p.extent.product
-    present = p.name + (f" && ({p.when})" if p.when else "")
-    w(f"    if ({present}) {{")
+    w(f"    if ({present(p)}) {{")
     w(f"        n_{p.name} = {terms[0]};")
     for term in terms[1:]:
         w(f"        if (__builtin_mul_overflow(n_{p.name}, {term}, "

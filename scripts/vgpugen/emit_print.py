@@ -66,7 +66,7 @@ def param_fields(call, p, positions):
     if not p.is_in or p.is_bulk:
         return fields
     fields += [f".element = {element_of(p)}", f".size = {p.element_size}"]
-    if p.extent.kind in ("nul", "zero"):
+    if p.extent.kind in ("nul", "pairs"):
         return fields
     factor, counts = 1, []
     for term in p.extent.product:
@@ -88,7 +88,7 @@ def kind_of(p, positions):
     if p.is_bulk:
         return ("PRINT_BULK" if p.is_in else "PRINT_PLACE",
                 positions[p.name, "blob"])
-    if p.is_in and p.extent.kind in ("nul", "zero"):
+    if p.is_in and p.extent.kind in ("nul", "pairs"):
         return ("PRINT_TEXT" if p.extent.kind == "nul" else "PRINT_LIST",
                 positions[p.name, "count"])
     return ("PRINT_ARRAY" if p.is_in else "PRINT_WANTED"), -1

@@ -446,7 +446,7 @@ def emit_in(call, p, positions, checked, w):
         return
     present = positions.get((p.name, "present"))
     size = p.element_size
-    if e.kind in ("nul", "zero"):
+    if e.kind in ("nul", "pairs"):
         at = positions[(p.name, "count")]
         emit_terminated(p, f"item[{at}]", w)
         return
@@ -477,9 +477,11 @@ def emit_product(p, w):
 
 
 def emit_terminated(p, n, w):
-    """A text with its NUL, or a list with its zero; 0 elements: NULL."""
+    """A text with its NUL, or pairs with their zero; 0 elements: NULL."""
     size = p.element_size
     too_many = f" || {n} > {p.extent.max}" if p.extent.max else ""
+    if p.extent.kind == "pairs":
+        too_many = f" || {n} % 2 == 0{too_many}"
     w(f"    a.{p.name} = {n} ? wire_get_array(&r->in, {n}, {size}) : NULL;")
     if p.optional:
         w(f"    if (a.{p.name} && (a.{p.name}[{n} - 1] != 0{too_many})) {{")

@@ -94,7 +94,7 @@ def emit_expect_array(api, call, p, name, w):
         w(f"{indent}EXPECT(are_objects({name}, {n}, {api.upper}_{p.ctype}));")
     elif p.extent.kind == "nul":
         w(f'{indent}EXPECT({name} && !strcmp({name}, "{p.name}"));')
-    elif p.extent.kind == "zero":
+    elif p.extent.kind == "pairs":
         w(f"{indent}EXPECT(is_sample_list({name}, {n}));")
     elif size == large:
         w(f"{indent}EXPECT(is_sample({name}, {size}));")
@@ -118,6 +118,8 @@ def emit_touch(call, p, pre, w):
     name = pre + p.name
     if p.is_in and p.extent.kind in ("one", "product"):
         w(f"    touch({name}, {extent_of(p, pre)});")
+    elif p.is_in and p.extent.kind == "pairs":
+        w(f"    touch_pairs({name});")
     elif p.is_in and p.extent.kind == "nul":
         w(f"    touch({name}, {name} ? strlen({name}) + 1 : 0);")
     elif p.is_out_array and not p.is_handle:
@@ -264,6 +266,6 @@ def input_argument(api, call, p):
         return f"sample_ids({n}, {api.upper}_{p.ctype})"
     if p.extent.kind == "nul":
         return f'"{p.name}"'
-    if p.extent.kind == "zero":
+    if p.extent.kind == "pairs":
         return f"sample_list({n})"
     return f"sample({by_size(api, call, p, byte_count)})"

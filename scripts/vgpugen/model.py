@@ -68,8 +68,9 @@ class Info:
 
 @dataclass
 class Extent:
-    """How many elements: `product` of names and numbers, or nul or zero."""
-    kind: str              # "one", "product", "nul", "zero"
+    """How many elements: `product` of names and numbers; nul: a text; pairs: a list of
+    pairs, ended by a 0 where the next pair would start."""
+    kind: str              # "one", "product", "nul", "pairs"
     product: list = field(default_factory=list)
     used: str = ""         # the parameter that gets the number used
     max: int = 0           # 0: bounded by the message alone

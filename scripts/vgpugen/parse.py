@@ -339,8 +339,8 @@ class Parser:
         e = p.extent
         if self.accept("nul"):
             e.kind = "nul"
-        elif self.accept("zero"):
-            e.kind = "zero"
+        elif self.accept("pairs"):
+            e.kind = "pairs"
         else:
             e.kind = "product"
             while True:
@@ -351,7 +351,7 @@ class Parser:
                     e.product.append(token.text)
                 else:
                     self.fail(f"an extent of '{p.name}' is a product of "
-                              "parameters and numbers, or nul, or zero; "
+                              "parameters and numbers, or nul, or pairs; "
                               f"'{token.text}' is none of them", token)
                 if not self.accept("*"):
                     break

@@ -7,6 +7,7 @@ from .model import Scalar
 
 SMALL, LARGE = 5, 6000     # bytes of bulk data: inline, and by shared memory
 COUNT = 3                  # elements of an array
+PAIRS = 5                  # two pairs and the 0 that ends them
 
 
 def bulk_terms(call):
@@ -58,8 +59,8 @@ def count(api, call, p, variant):
     """The number of elements behind @p, as a C expression."""
     if p.extent.kind == "one":
         return "1"
-    if p.extent.kind == "zero":
-        return str(COUNT)
+    if p.extent.kind == "pairs":
+        return str(PAIRS)
     if p.extent.kind == "nul":
         return f'sizeof("{p.name}")'
     return " * ".join(str(t) if isinstance(t, int)

@@ -210,7 +210,7 @@ const void *sample_list(size_t n)
     static uint64_t list[16];
 
     for (size_t i = 0; i < n; i++) {
-        list[i] = i + 1 < n ? 100 + i : 0;
+        list[i] = i + 1 < n && i != 1 ? 100 + i : 0;
     }
     return list;
 }
@@ -243,6 +243,15 @@ void touch(const void *at, size_t n)
 {
     for (size_t i = 0; at && i < n; i++) {
         (void)((const volatile uint8_t *)at)[i];
+    }
+}
+
+void touch_pairs(const void *at)
+{
+    const uint64_t *list = at;
+
+    for (size_t i = 0; list && list[i]; i += 2) {
+        touch(&list[i + 1], 8);
     }
 }
 

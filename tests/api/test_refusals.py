@@ -149,9 +149,9 @@ REFUSED = {
          "in char *p[i * j * k]);", 0, ["'p'", "two"]),
     "text_of_numbers": ("0x1 cl_int clF(in const cl_int *p[nul]);", 0,
                         ["'p'", "NUL"]),
-    "list_of_bytes": ("0x1 cl_int clF(in const char *p[zero] max 9);", 0,
+    "list_of_bytes": ("0x1 cl_int clF(in const char *p[pairs] max 9);", 0,
                       ["'p'", "8-byte"]),
-    "list_without_bound": ("0x1 cl_int clF(in const size_t *p[zero]);", 0,
+    "list_without_bound": ("0x1 cl_int clF(in const size_t *p[pairs]);", 0,
                            ["'p'", "max"]),
     "used_of_nothing":
         ("0x1 cl_int clF(cl_uint n, out cl_int *p[n : *m] max 4);", 0,

@@ -119,7 +119,7 @@ const uint64_t *sample_ids(size_t n, unsigned type);
 bool are_objects(const void *at, size_t n, unsigned type);
 bool are_host_ids(const void *at, size_t n);
 
-/** sample_list: @n elements of 8 bytes, the last of which is 0. */
+/** sample_list: @n elements of 8 bytes: pairs, one with a 0, and a 0 to end. */
 const void *sample_list(size_t n);
 bool is_sample_list(const void *at, size_t n);
 
@@ -129,6 +129,7 @@ bool is_filled(const void *at, size_t n);
 
 /** touch: read all @n bytes at @at; NULL is fine. */
 void touch(const void *at, size_t n);
+void touch_pairs(const void *at); /* as a host reads a list of properties */
 
 /** fake_span: @n bytes at the start of the shared memory fake_blob. */
 const struct wire_span *fake_span(size_t n);
