@@ -88,7 +88,7 @@ static uint32_t run(struct race *r)
     }
     atomic_store(&r->stop, true);
     pthread_join(guest, NULL);
-    print_message("%u rounds, %u lost\n", round, lost);
+    print_message("# %u rounds, %u lost\n", round, lost);
     return lost;
 }
 

@@ -291,7 +291,7 @@ static void run_guest(struct shared *s)
     }
     send_message(&t[0], GOODBYE, true);
     assert_true(messages > 100);
-    print_message("%lu messages, %lu answers\n", messages, answers);
+    print_message("# %lu messages, %lu answers\n", messages, answers);
 }
 
 /* Both processes from an empty ring to its end. */
