@@ -118,8 +118,8 @@ static inline void wire_put_bytes(struct wire_out *o, const void *src, size_t n)
     if (n) {
         memcpy(o->p, src, n);
         memset(o->p + n, 0, padded - n);
+        o->p += padded;
     }
-    o->p += padded;
 }
 
 static inline void wire_put_span(struct wire_out *o, const struct wire_span *s)

@@ -245,6 +245,19 @@ static void wire_writer_stops_at_the_end_of_its_space(void **state)
     fenced_destroy(fenced);
 }
 
+/* Where no answer is wanted there is no space, and no pointer to it. */
+static void wire_nothing_may_be_put_into_no_space(void **state)
+{
+    struct wire_out out = { 0 };
+
+    wire_put_bytes(&out, NULL, 0);
+    assert_false(out.bad);
+    assert_null(out.p);
+    wire_put(&out, 1);
+    assert_true(out.bad);
+    assert_null(out.p);
+}
+
 static void wire_padding_is_zero(void **state)
 {
     uint8_t buf[24];
@@ -275,6 +288,7 @@ int main(void)
         cmocka_unit_test(wire_item_too_large_for_32_bits_is_refused),
         cmocka_unit_test(wire_count_that_overflows_is_refused),
         cmocka_unit_test(wire_writer_stops_at_the_end_of_its_space),
+        cmocka_unit_test(wire_nothing_may_be_put_into_no_space),
         cmocka_unit_test(wire_padding_is_zero),
     };
 
