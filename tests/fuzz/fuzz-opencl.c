@@ -24,6 +24,7 @@
 #include "cl.h"
 #include "fake-opencl.h"
 #include "log.h"
+#include "opencl_print.h"
 #include "opencl_serve.h"
 #include "opencl_wire.h"
 
@@ -179,14 +180,20 @@ static void take_message(struct fuzz_input *in, struct wire_header *h)
     chance = (struct fuzz_input){ decisions, h->reserved2 || h->thread ? 12 : 0 };
 }
 
-/* As session.c does it. */
+/* As session.c does it, with a trace. */
 static void serve(struct world *w, struct fuzz_input *in)
 {
+    static FILE *trace;
     struct request r = { .session = w->session };
     enum wire_status status;
 
+    if (!trace) {
+        trace = fopen("/dev/null", "w");
+        fuzz_require(trace);
+    }
     take_message(in, &r.header);
     wire_in_init(&r.in, payload, r.header.payload);
+    opencl_print(trace, r.header.call, r.in);
     if (r.header.slot) {
         wire_out_init(&r.out, reply, RING_REPLY_SIZE);
     }
