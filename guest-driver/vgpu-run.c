@@ -149,7 +149,8 @@ static bool find_file(const char *const *places, const char *name, char *path,
 
 static void find_library(const char *name, char *path, size_t n)
 {
-    static const char *const places[] = { ".", "../guest-driver", "../lib",
+    static const char *const places[] = { ".", "../guest-driver",
+                                          "../lib/vgpu-remote", "../lib",
                                           INSTALLED_LIBDIR, NULL };
 
     if (!find_file(places, name, path, n)) {
