@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "log.h"
+#include "opencl_print.h"
 #include "opencl_serve.h"
 
 #define NOT_FOUND (-1001) /* CL_PLATFORM_NOT_FOUND_KHR */
@@ -24,6 +25,7 @@ const struct session_api cl_api = {
     .name = "OpenCL",
     .serve = serve,
     .settle = pending_sweep,
+    .print = opencl_print,
 };
 
 /* --- platforms ------------------------------------------------------------------ */

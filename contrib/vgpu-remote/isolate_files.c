@@ -162,6 +162,7 @@ const char *landlock_apply(const struct isolation *iso, const char *directory)
 
 static const char *const hidden[] = {
     "/home", "/root", "/var", "/srv", "/mnt", "/media", "/boot", "/run", "/tmp",
+    "/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/ssl/private",
 };
 
 static void write_file(const char *path, const char *text)
@@ -224,15 +225,28 @@ static bool leads_to(const char *path, const char *directory)
     return strncmp(path, directory, n) == 0 && directory[n] == '/';
 }
 
+/* Cover @path: a directory by an empty one, a file by /dev/null. */
+static bool hide(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0) {
+        return true;
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return mount("none", path, "tmpfs", MS_RDONLY, "size=4k") == 0;
+    }
+    return mount("/dev/null", path, NULL, MS_BIND, NULL) == 0;
+}
+
 const char *mounts_apply(const char *directory)
 {
     if (!own_mounts() || !all_read_only()) {
         return "a mount namespace cannot be made";
     }
     for (size_t i = 0; i < sizeof(hidden) / sizeof(char *); i++) {
-        if (!leads_to(hidden[i], directory) && access(hidden[i], F_OK) == 0 &&
-            mount("none", hidden[i], "tmpfs", MS_RDONLY, "size=4k") < 0) {
-            return "a directory of the host cannot be hidden";
+        if (!leads_to(hidden[i], directory) && !hide(hidden[i])) {
+            return "a part of the host's files cannot be hidden";
         }
     }
     if (mount("none", directory, "tmpfs", MS_NOSUID | MS_NODEV,

@@ -33,6 +33,7 @@ static const char help[] =
     "                         is not in /usr or /opt; may be given 15 times\n"
     "  --no-file-isolation    go on where workers cannot be kept from files\n"
     "  --isolation            say how workers are isolated here, and end\n"
+    "  --trace FILE           print every OpenCL call to FILE (it is appended to)\n"
     "  --verbose              log connections and contexts too\n"
     "  --version, --help\n";
 
@@ -47,7 +48,7 @@ struct options {
 
 enum {
     OPT_SOCKET = 256, OPT_FD, OPT_MEMORY, OPT_CONTEXTS, OPT_READABLE,
-    OPT_NO_FILES, OPT_ISOLATION, OPT_VERBOSE, OPT_VERSION, OPT_HELP,
+    OPT_NO_FILES, OPT_ISOLATION, OPT_TRACE, OPT_VERBOSE, OPT_VERSION, OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -58,6 +59,7 @@ static const struct option long_options[] = {
     { "readable", required_argument, NULL, OPT_READABLE },
     { "no-file-isolation", no_argument, NULL, OPT_NO_FILES },
     { "isolation", no_argument, NULL, OPT_ISOLATION },
+    { "trace", required_argument, NULL, OPT_TRACE },
     { "verbose", no_argument, NULL, OPT_VERBOSE },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
@@ -147,6 +149,13 @@ static void parse_option(struct options *o, int opt)
     case OPT_ISOLATION:
         o->show_isolation = true;
         break;
+    case OPT_TRACE:
+        o->server.trace = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+                               0600);
+        if (o->server.trace < 0) {
+            die("--trace %s: %s", optarg, strerror(errno));
+        }
+        break;
     case OPT_VERBOSE:
         o->verbose = true;
         break;
@@ -181,7 +190,7 @@ static void parse(struct options *o, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct options o = {
-        .server = { .fd = -1, .memory_max = half_of_memory(),
+        .server = { .fd = -1, .trace = -1, .memory_max = half_of_memory(),
                     .contexts_max = CONTEXTS_DEFAULT },
     };
     const char *why;

@@ -67,7 +67,7 @@ struct server {
 /* --- contexts --------------------------------------------------------------- */
 
 /*
- * In the new process: keep only what is the worker's, as fds 3 and 4, and none
+ * In the new process: keep only what is the worker's, as fds 3 to 5, and none
  * of what other clients share with their workers.
  */
 static _Noreturn void become_worker(struct server *s, struct context *ctx,
@@ -81,17 +81,20 @@ static _Noreturn void become_worker(struct server *s, struct context *ctx,
         .context = ctx->number,
         .budget = ctx->client->budget,
         .index = ctx->index,
+        .trace = s->p->trace >= 0 ? 5 : -1,
         .directory = ctx->directory,
         .isolation = s->p->isolation,
     };
     int null = open("/dev/null", O_RDWR);
     int sock = fcntl(fds[0], F_DUPFD, 16), bell = fcntl(fds[1], F_DUPFD, 16);
+    int trace = params.trace >= 0 ? fcntl(s->p->trace, F_DUPFD, 16) : null;
     sigset_t none;
 
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
         dup3(sock, params.sock, O_CLOEXEC) < 0 ||
         dup3(bell, params.doorbell, O_CLOEXEC) < 0 ||
-        close_range(5, ~0u, 0) < 0) {
+        dup3(trace, 5, O_CLOEXEC) < 0 ||
+        close_range(params.trace >= 0 ? 6 : 5, ~0u, 0) < 0) {
         log_line("a worker cannot arrange its fds: %s", strerror(errno));
         _exit(1);
     }

@@ -17,6 +17,7 @@ struct server_params {
     int fd;                /* the only client's socket, or -1 */
     uint64_t memory_max;   /* bytes of blobs per client */
     unsigned contexts_max; /* per client */
+    int trace;             /* where workers print calls, or -1 */
     const struct isolation *isolation;
 };
 

@@ -244,7 +244,13 @@ static enum wire_status dispatch(struct request *r)
         return WIRE_UNKNOWN;
     }
     api = r->session->p.apis[r->header.api];
-    return api ? api->serve(r) : WIRE_UNKNOWN;
+    if (!api) {
+        return WIRE_UNKNOWN;
+    }
+    if (r->session->p.trace) {
+        api->print(r->session->p.trace, r->header.call, r->in);
+    }
+    return api->serve(r);
 }
 
 /* Serve the message of @size bytes at @buf. Returns whether we still lead. */

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "budget.h"
 #include "bulk.h"
@@ -63,6 +64,8 @@ struct session_api {
      * served it: what has ended by now should be seen to have.
      */
     void (*settle)(struct session *s);
+    /* Prints the call whose payload is @in as one line. */
+    void (*print)(FILE *f, uint16_t call, struct wire_in in);
 };
 
 /* --- for those who serve calls -------------------------------------------- */
@@ -114,6 +117,7 @@ struct session_params {
     struct memory *memory;
     struct budget *budget;
     unsigned index;       /* of the context, in the budget */
+    FILE *trace;          /* every call is printed here; NULL: none is */
     const struct session_api *const *apis; /* VGPU_API_COUNT, NULL: not served */
 };
 

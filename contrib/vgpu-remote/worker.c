@@ -210,6 +210,13 @@ void worker_main(const struct worker_params *p)
     if (why) {
         give_up(p, why);
     }
+    if (p->trace >= 0) {
+        params.trace = fdopen(p->trace, "a");
+        if (!params.trace) {
+            give_up(p, "no memory");
+        }
+        setlinebuf(params.trace);
+    }
     fcntl(p->sock, F_SETFL, O_RDWR | O_NONBLOCK);
     params.epoll = epoll_create1(EPOLL_CLOEXEC);
     w.memory = memory_create(p->budget, p->index);

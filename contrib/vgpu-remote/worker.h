@@ -21,6 +21,7 @@ struct worker_params {
     uint32_t context;
     struct budget *budget; /* shared with the client's other workers */
     unsigned index;        /* of the context in it */
+    int trace;             /* where calls are printed, or -1 */
     const char *directory; /* its own, and the only one it may write to */
     const struct isolation *isolation;
 };

@@ -5,11 +5,15 @@ SPDX-License-Identifier: MIT
 import os
 import pathlib
 import subprocess
+import tempfile
 
 import pytest
 
-from conftest import SERVER, status_of
+import vgpu
+from conftest import SERVER, children, status_of
+from opencl import CL
 
+NOBODY = 65534
 PROBE = os.environ["VGPU_ISOLATION_PROBE"]
 
 
@@ -64,3 +68,33 @@ def test_probe_is_denied_everything(files, tmp_path):
     if run.returncode == 77:
         pytest.skip(run.stdout.strip())
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_an_ordinary_users_worker_is_isolated_too():
+    if os.geteuid() != 0:
+        pytest.skip("all the other tests ran as an ordinary user")
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        os.chown(name, NOBODY, NOBODY)
+        environment = dict(os.environ, TMPDIR=name)
+        try:
+            process = subprocess.Popen([SERVER, "--socket", name + "/socket"],
+                                       user=NOBODY, group=NOBODY,
+                                       extra_groups=[], env=environment)
+        except PermissionError:
+            pytest.skip("user nobody may not reach the build's folder")
+        vgpu.wait_until(lambda: os.path.exists(name + "/socket") or
+                        process.poll() is not None)
+        assert process.poll() is None
+        client = vgpu.Client(name + "/socket")
+        cl = CL(client.context()).start()
+        kernel, _ = cl.kernel("__kernel void f(__global int *a) { *a = 7; }",
+                              "f")
+        buffer = cl.buffer(4)
+        cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+        cl.run(kernel, 1)
+        assert cl.read(buffer, 4) == b"\7\0\0\0"
+        status = status_of(children(process.pid)[0])
+        assert status["Seccomp"].strip() == "2"
+        assert status["Uid"].split() == [str(NOBODY)] * 4
+        process.terminate()
+        assert process.wait(timeout=10) == 0

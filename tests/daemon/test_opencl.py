@@ -12,6 +12,7 @@ import pytest
 import opencl
 import opencl_calls
 import vgpu
+from conftest import cpu_ticks
 from opencl import CL, Error, Span
 
 TIMES_3 = "__kernel void f(__global int *a) { a[get_global_id(0)] *= 3; }"
@@ -510,3 +511,30 @@ def test_a_context_that_ends_in_a_kernel_leaves_nothing(server, client, cl):
     cl.context.close()
     vgpu.wait_until(lambda: client.status()["contexts"] == 0)
     assert server.workers() == []
+
+
+# --- what can be seen from outside ------------------------------------------------------------
+
+def test_calls_are_printed(start, tmp_path):
+    trace = tmp_path / "trace"
+    cl = CL(start("--trace", str(trace)).client().context()).start()
+    buffer = cl.buffer(64)
+    cl.read(buffer, 8)
+    lines = trace.read_text().splitlines()
+    assert lines[0].startswith("clGetPlatformIDs(")
+    assert any(line.startswith("clCreateBuffer(context=#1,") for line in lines)
+    assert lines[-1].startswith("clEnqueueReadBuffer(command_queue=#2, "
+                                "buffer=#3, blocking_read=1")
+
+
+def test_idle_worker_with_a_driver_uses_no_cpu(server, cl):
+    kernel, _ = cl.kernel(TIMES_3, "f")
+    buffer = cl.buffer(64)
+    cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+    cl.run(kernel, 16)
+    assert cl.finish() == 0
+    pid, = server.workers()
+    time.sleep(0.3)
+    before = cpu_ticks(pid)
+    time.sleep(2)
+    assert cpu_ticks(pid) - before <= 1
