@@ -1,16 +1,17 @@
 /*
  * Blob resources: memory that a worker made and the guest maps.
  *
- * RESOURCE_CREATE_BLOB asks the context's worker for a memfd and is answered at
- * once, as the guest does not wait for it. The memfd comes later (BLOB_CREATED, in the
- * order of asking), and until then MAP_BLOB suspends the queue.
+ * RESOURCE_CREATE_BLOB asks the context's worker for a memfd and is answered
+ * at once, as the guest does not wait for it. The memfd comes later
+ * (BLOB_CREATED, in the order of asking), and until then MAP_BLOB suspends the
+ * queue.
  *
  * The whole BAR is one RAM region over one reservation of address space.
- * Mapping a blob puts its memfd over a part of that, unmapping puts fresh anonymous
- * memory there: neither changes anything in the VM's memory map. The reservation
- * must stay writable everywhere, as a guest may touch what it has not mapped; what
- * it writes there is memory of the host until the place is mapped or the device is
- * reset, `hostmem` bytes at most.
+ * Mapping a blob puts its memfd over a part of that, unmapping puts fresh
+ * anonymous memory there: neither changes anything in the VM's memory map. The
+ * reservation must stay writable everywhere, as a guest may touch what it has
+ * not mapped; what it writes there is memory of the host until the place is
+ * mapped or the device is reset, `hostmem` bytes at most.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -30,7 +31,7 @@ static VgpuBlob *lookup(VgpuRemote *vr, uint32_t resource)
     return g_hash_table_lookup(vr->blobs, GUINT_TO_POINTER(resource));
 }
 
-/* --- the window -------------------------------------------------------------------- */
+/* --- the window ---------------------------------------------------------- */
 
 static void *reserve(void *at, uint64_t size)
 {
@@ -110,7 +111,7 @@ static void window_unmap(VgpuRemote *vr, VgpuBlob *blob)
     }
 }
 
-/* --- a blob's life ---------------------------------------------------------------------- */
+/* --- a blob's life ------------------------------------------------------- */
 
 static void blob_free(VgpuRemote *vr, VgpuBlob *blob)
 {
@@ -235,7 +236,7 @@ void vgpu_blobs_destroy_all(VgpuRemote *vr)
     }
 }
 
-/* --- commands ----------------------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------ */
 
 /* Returns 0 or the error to answer with. */
 static uint32_t check_create(VgpuRemote *vr, const VgpuContext *ctx,
@@ -384,7 +385,7 @@ uint32_t vgpu_blob_or_2d(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                ? VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID : VGPU_2D;
 }
 
-/* --- storage --------------------------------------------------------------------------------- */
+/* --- storage ------------------------------------------------------------- */
 
 void vgpu_blobs_init(VgpuRemote *vr)
 {

@@ -1,7 +1,7 @@
 /*
- * Guest contexts. One of our capset is a socket to a worker process and an eventfd,
- * its doorbell; both are made here and given to the server, and are used at once: what
- * cannot be served ends by end of file on that socket.
+ * Guest contexts. One of our capset is a socket to a worker process and an
+ * eventfd, its doorbell; both are made here and given to the server, and are
+ * used at once: what cannot be served ends by end of file on that socket.
  *
  *   live    sock >= 0         the worker is there, as far as we know
  *   lost    sock < 0          its ring says why; commands naming it are errors
@@ -41,7 +41,7 @@ VgpuContext *vgpu_context_find(VgpuRemote *vr, uint32_t id)
     return ctx && !ctx->plain ? ctx : NULL;
 }
 
-/* --- losing one ------------------------------------------------------------------ */
+/* --- losing one ---------------------------------------------------------- */
 
 void vgpu_context_lose(VgpuContext *ctx, enum ring_fatal why, const char *text)
 {
@@ -77,7 +77,7 @@ void vgpu_contexts_lose_all(VgpuRemote *vr, const char *text)
     }
 }
 
-/* --- the worker's side ------------------------------------------------------------- */
+/* --- the worker's side --------------------------------------------------- */
 
 bool vgpu_context_send(VgpuContext *ctx, const void *m, int fd)
 {
@@ -172,7 +172,7 @@ static void readable(void *opaque)
     }
 }
 
-/* --- create and destroy -------------------------------------------------------------- */
+/* --- create and destroy -------------------------------------------------- */
 
 static void destroy(VgpuContext *ctx, bool drop)
 {
@@ -347,7 +347,7 @@ uint32_t vgpu_context_destroy(VgpuRemote *vr,
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* --- commands on one ------------------------------------------------------------------ */
+/* --- commands on one ----------------------------------------------------- */
 
 /* Who may use what is the guest kernel's affair; there must be something. */
 uint32_t vgpu_context_resource(VgpuRemote *vr,
@@ -400,7 +400,7 @@ uint32_t vgpu_context_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd
     return vgpu_fence_wait(ctx, cmd, exec.ring, exec.seq);
 }
 
-/* --- storage ---------------------------------------------------------------------------- */
+/* --- storage ------------------------------------------------------------- */
 
 void vgpu_contexts_init(VgpuRemote *vr)
 {

@@ -1,14 +1,16 @@
 /*
- * Fences: commands that are answered when a slot of a context's ring has reached a
- * sequence number.
+ * Fences: commands that are answered when a slot of a context's ring has
+ * reached a sequence number.
  *
  * The device sees the ring's memory, and asks for a signal as any sleeper does
- * (ring_slot_arm): the worker then writes the eventfd of that ring, once, and the main
- * loop looks how far the slot has come. Nothing polls, and an idle device has no timer.
+ * (ring_slot_arm): the worker then writes the eventfd of that ring, once, and
+ * the main loop looks how far the slot has come. Nothing polls, and an idle
+ * device has no timer.
  *
- * Within a ring answers keep the guest's order, because a stock driver takes one for
- * all earlier fences of that ring; so an answer that could be given at once queues
- * too if something is held before it. Rings know nothing of each other.
+ * Within a ring answers keep the guest's order, because a stock driver takes
+ * one for all earlier fences of that ring; so an answer that could be given at
+ * once queues too if something is held before it. Rings know nothing of each
+ * other.
  *
  * A held command sits in the parent's fenceq, which is what reset clears.
  *
@@ -30,7 +32,7 @@ struct VgpuFence {
     QSIMPLEQ_ENTRY(VgpuFence) next;
 };
 
-/* --- holding and answering -------------------------------------------------------- */
+/* --- holding and answering ----------------------------------------------- */
 
 static bool may_hold(const VgpuContext *ctx)
 {
@@ -90,7 +92,7 @@ static void answer_first(VgpuRing *ring)
     g_free(fence);
 }
 
-/* --- a ring moves ------------------------------------------------------------------- */
+/* --- a ring moves -------------------------------------------------------- */
 
 static bool is_done(VgpuRing *ring, const VgpuFence *fence)
 {
@@ -138,7 +140,7 @@ static bool have_event(VgpuRing *ring)
     return vgpu_context_send(ring->ctx, &m, event_notifier_get_fd(&ring->event));
 }
 
-/* --- for the rest of the device -------------------------------------------------------- */
+/* --- for the rest of the device ------------------------------------------ */
 
 uint32_t vgpu_fence_wait(VgpuContext *ctx, struct virtio_gpu_ctrl_command *cmd,
                          uint32_t ring, uint32_t seq)

@@ -2,8 +2,8 @@
  * `-device vgpu-remote`: the device on PCI, a display controller without VGA.
  *
  * virtio-gpu's own PCI base does all of it; what is ours is that bad
- * properties are refused before it makes a BAR of them, and that it may be plugged
- * and unplugged while the VM runs.
+ * properties are refused before it makes a BAR of them, and that it may be
+ * plugged and unplugged while the VM runs.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

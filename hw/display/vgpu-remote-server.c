@@ -1,14 +1,15 @@
 /*
  * The connection to vgpu-remoted: one per device, a SOCK_SEQPACKET socket.
  *
- * Without `server=` the device has a server of its own. It is started with one end
- * of a socket pair (`--fd 3`), serves that, and ends when the device closes
- * its end: so it needs no address, and cannot outlive the VM. With `server=unix:PATH`
- * the device is one client of many.
+ * Without `server=` the device has a server of its own. It is started with one
+ * end of a socket pair (`--fd 3`), serves that, and ends when the device
+ * closes its end: so it needs no address, and cannot outlive the VM. With
+ * `server=unix:PATH` the device is one client of many.
  *
- * The connection is made when the device is, so that what is wrong is said at start.
- * If it ends later, all contexts are lost, and the next context makes it again; at
- * most one attempt a second, as a guest can ask for contexts in a loop.
+ * The connection is made when the device is, so that what is wrong is said at
+ * start. If it ends later, all contexts are lost, and the next context makes
+ * it again; at most one attempt a second, as a guest can ask for contexts in a
+ * loop.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -35,7 +36,7 @@ static bool is_private(const VgpuRemote *vr)
     return !vr->server || !vr->server[0];
 }
 
-/* --- the end of a connection ---------------------------------------------------- */
+/* --- the end of a connection --------------------------------------------- */
 
 void vgpu_server_close(VgpuRemote *vr)
 {
@@ -96,7 +97,7 @@ static void readable(void *opaque)
                                         : strerror(-got));
 }
 
-/* --- a server of one's own --------------------------------------------------------- */
+/* --- a server of one's own ----------------------------------------------- */
 
 /* The program beside this one, if it is there. */
 static char *find_sibling(void)
@@ -139,8 +140,9 @@ static void reap(GPid pid, gint status, gpointer opaque)
 }
 
 /*
- * Nothing of ours but stderr and the socket; default signals; and a process group
- * of its own, as ^C is meant for the VM, which then says goodbye in good order.
+ * Nothing of ours but stderr and the socket; default signals; and a process
+ * group of its own, as ^C is meant for the VM, which then says goodbye in good
+ * order.
  */
 static int spawn(const char *path, int fd, pid_t *pid)
 {
@@ -197,7 +199,7 @@ static int start_private(VgpuRemote *vr, Error **errp)
     return pair[0];
 }
 
-/* --- somebody else's ---------------------------------------------------------------- */
+/* --- somebody else's ----------------------------------------------------- */
 
 static int join(VgpuRemote *vr, Error **errp)
 {
@@ -225,7 +227,7 @@ static int join(VgpuRemote *vr, Error **errp)
     return sock;
 }
 
-/* --- connecting ------------------------------------------------------------------------ */
+/* --- connecting ---------------------------------------------------------- */
 
 static bool say_hello(int sock, Error **errp)
 {

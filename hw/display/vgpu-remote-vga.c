@@ -1,13 +1,14 @@
 /*
- * `-device vgpu-remote-vga`: the device with VGA, for firmware and boot screens.
+ * `-device vgpu-remote-vga`: the device with VGA, for firmware and boot
+ * screens.
  *
- * It is a virtio-vga as the guest sees it, but made here: the stock one cannot be
- * taken apart again (it registers a reset handler and legacy memory that nobody
- * can name later), and this one may be unplugged. Until the guest's driver
- * first shows a picture, the console shows VGA's.
+ * It is a virtio-vga as the guest sees it, but made here: the stock one cannot
+ * be taken apart again (it registers a reset handler and legacy memory that
+ * nobody can name later), and this one may be unplugged. Until the guest's
+ * driver first shows a picture, the console shows VGA's.
  *
- * Two inner devices, hence two of each: VGACommonState and VgpuRemote, and a table of
- * console operations that asks whichever is shown.
+ * Two inner devices, hence two of each: VGACommonState and VgpuRemote, and a
+ * table of console operations that asks whichever is shown.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -37,7 +38,7 @@ struct VgpuRemoteVGA {
     MemoryRegion *lowmem; /* at LOWMEM_BASE; set once there is a VGA */
 };
 
-/* --- the console ------------------------------------------------------------------- */
+/* --- the console --------------------------------------------------------- */
 
 /* Which of the two is shown, and what its operations want as opaque. */
 static const GraphicHwOps *shown(VirtIOVGABase *vvga, void **opaque)
@@ -103,7 +104,7 @@ static const GraphicHwOps console_ops = {
     .gl_block = gl_block,
 };
 
-/* --- VGA -------------------------------------------------------------------------------- */
+/* --- VGA ----------------------------------------------------------------- */
 
 static bool vga_add(VgpuRemoteVGA *d, PCIDevice *pci, Error **errp)
 {
@@ -142,11 +143,11 @@ static void vga_remove(VgpuRemoteVGA *d)
     g_clear_pointer(&vga->panning_buf, g_free);
 }
 
-/* --- PCI ----------------------------------------------------------------------------------- */
+/* --- PCI ----------------------------------------------------------------- */
 
 /*
- * BAR 2 begins with VGA's registers as on a stdvga, so virtio's go to its end, where
- * notifications want most of the room.
+ * BAR 2 begins with VGA's registers as on a stdvga, so virtio's go to its end,
+ * where notifications want most of the room.
  */
 static void lay_out_virtio(VirtIOPCIProxy *proxy)
 {

@@ -1,34 +1,31 @@
 /*
- * vgpu-remote, the device itself: properties, life, and the way of a command.
+ * vgpu-remote, the device itself: its life, and the way of a command.
  *
- * A virtio-gpu pops commands off its control queue and gives them, in order, to
- * process_cmd. Ours looks them up in a table; what is not in it, or says so, goes to
- * virtio-gpu's own 2D. A command ends in one of three ways: it is answered at once;
- * it carries a fence and is held until its ring has moved on (vgpu-remote-fence.c);
- * or it needs a worker's word first (mapping a blob that is still being made), and
- * then the queue is suspended, with a limit, and the command is processed again.
+ * A virtio-gpu pops commands off its control queue and gives them, in order,
+ * to process_cmd. Ours looks them up in a table; what is not in it, or says
+ * so, goes to virtio-gpu's own 2D. A command ends in one of three ways: it is
+ * answered at once; it carries a fence and is held until its ring has moved on
+ * (vgpu-remote-fence.c); or it needs a worker's word first (mapping a blob
+ * that is still being made), and then the queue is suspended, with a limit,
+ * and the command is processed again.
  *
  * The guest sees virgl's feature bit because without it no stock driver makes
- * contexts, but the parent's own flags for virgl and blobs are never set: they would
- * ask for a display with OpenGL, for udmabuf, and block migration for ever.
+ * contexts, but the parent's own flags for virgl and blobs are never set: they
+ * would ask for a display with OpenGL, for udmabuf, and block migration for
+ * ever.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-
-#include <sys/resource.h>
 
 #include "hw/display/vgpu-remote.h"
 
 #include "hw/qdev-properties.h"
 #include "hw/virtio/virtio-bus.h"
 #include "hw/virtio/virtio-gpu-bswap.h"
-#include "migration/blocker.h"
 #include "migration/qemu-file-types.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
-#include "qobject/qnum.h"
-#include "qapi/visitor.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
@@ -36,87 +33,9 @@
 #include "qemu/units.h"
 #include "trace/trace-hw_display_vgpu_remote.h"
 
-#define HOSTMEM_DEFAULT (1 * GiB)
-#define HOSTMEM_MIN     (2 * MiB)  /* a ring and little else */
-#define HOSTMEM_MAX     (1 * TiB)
 #define QUEUE_MIN       VGPU_REMOTE_HELD_DEVICE
 
-/* --- accounts ---------------------------------------------------------------- */
-
-bool vgpu_charge(VgpuRemote *vr, unsigned n)
-{
-    if (vr->fds + n > vr->fds_max) {
-        return false;
-    }
-    vr->fds += n;
-    return true;
-}
-
-void vgpu_uncharge(VgpuRemote *vr, unsigned n)
-{
-    assert(vr->fds >= n);
-    vr->fds -= n;
-}
-
-/*
- * Blobs and fences are open files, and the usual soft limit of 1024 is meant for
- * programs that use select(). A quarter is for this device, the rest for QEMU.
- */
-static unsigned fds_allowed(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return VGPU_REMOTE_FDS_MAX / 16;
-    }
-    if (limit.rlim_cur < VGPU_REMOTE_FDS_MAX * 4) {
-        limit.rlim_cur = MIN(limit.rlim_max, VGPU_REMOTE_FDS_MAX * 4);
-        setrlimit(RLIMIT_NOFILE, &limit);
-        getrlimit(RLIMIT_NOFILE, &limit);
-    }
-    return MIN(limit.rlim_cur / 4, VGPU_REMOTE_FDS_MAX);
-}
-
-void vgpu_report(VgpuRemote *vr, const char *fmt, ...)
-{
-    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-    g_autofree char *text = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    trace_vgpu_remote_report(text);
-    if (now - vr->reported_ms >= 1000) {
-        vr->reported_ms = now;
-        warn_report("vgpu-remote: %s", text);
-    }
-}
-
-bool vgpu_hold(VgpuRemote *vr, const char *who, Error **errp)
-{
-    if (vr->live == 0) {
-        error_setg(&vr->blocker, "vgpu-remote: '%s' in the guest uses the "
-                   "host's device, and its state there cannot be saved: end it "
-                   "first", who);
-        if (migrate_add_blocker(&vr->blocker, errp) < 0) {
-            return false;
-        }
-    }
-    vr->live++;
-    return true;
-}
-
-void vgpu_release(VgpuRemote *vr)
-{
-    assert(vr->live > 0);
-    vr->live--;
-    if (vr->live == 0) {
-        migrate_del_blocker(&vr->blocker);
-    }
-}
-
-/* --- suspending the queue ------------------------------------------------------ */
+/* --- suspending the queue ------------------------------------------------ */
 
 uint32_t vgpu_stall(VgpuRemote *vr, VgpuContext *ctx)
 {
@@ -157,7 +76,7 @@ static void stall_is_over(void *opaque)
     }
 }
 
-/* --- capsets ------------------------------------------------------------------ */
+/* --- capsets ------------------------------------------------------------- */
 
 /* Both from constants: a stock driver that waits 5 s for them does without 3D. */
 static uint32_t get_capset_info(VgpuRemote *vr,
@@ -200,7 +119,7 @@ static uint32_t get_capset(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     return VGPU_ANSWERED;
 }
 
-/* --- the way of a command -------------------------------------------------------- */
+/* --- the way of a command ------------------------------------------------ */
 
 #define COMMAND(_type, _member, _handler)                      \
     {                                                          \
@@ -302,11 +221,12 @@ static void gl_flushed(VirtIOGPUBase *b)
     virtio_gpu_process_cmdq(VIRTIO_GPU(b));
 }
 
-/* --- saving a VM ------------------------------------------------------------------ */
+/* --- saving a VM --------------------------------------------------------- */
 
 /*
  * A context of our capset cannot be saved and blocks that (vgpu_hold). What
- * the guest's desktop makes for its 2D has an id and nothing else: those are saved.
+ * the guest's desktop makes for its 2D has an id and nothing else: those are
+ * saved.
  */
 
 static int put_plain_contexts(QEMUFile *f, void *opaque, size_t size,
@@ -360,122 +280,7 @@ static const VMStateDescription vmstate_vgpu_remote = {
     },
 };
 
-/* --- properties ---------------------------------------------------------------- */
-
-static const char *const backends[] = {
-    [VGPU_BACKEND_AUTO] = "auto",
-    [VGPU_BACKEND_EMULATION] = "emulation",
-    [VGPU_BACKEND_REMOTE] = "remote",
-};
-
-static void get_backend(Object *obj, Visitor *v, const char *name, void *opaque,
-                        Error **errp)
-{
-    const Property *prop = opaque;
-    VgpuBackend *backend = object_field_prop_ptr(obj, prop);
-    char *text = (char *)backends[*backend];
-
-    visit_type_str(v, name, &text, errp);
-}
-
-static void set_backend(Object *obj, Visitor *v, const char *name, void *opaque,
-                        Error **errp)
-{
-    const Property *prop = opaque;
-    VgpuBackend *backend = object_field_prop_ptr(obj, prop);
-    g_autofree char *text = NULL;
-
-    if (!visit_type_str(v, name, &text, errp)) {
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
-        if (strcmp(text, backends[i]) == 0) {
-            *backend = i;
-            return;
-        }
-    }
-    error_setg(errp, "%s=%s: must be auto, emulation or remote", name, text);
-}
-
-static void set_backend_default(ObjectProperty *op, const Property *prop)
-{
-    object_property_set_default_str(op, backends[prop->defval.u]);
-}
-
-static const PropertyInfo prop_backend = {
-    .type = "str",
-    .description = "auto|emulation|remote",
-    .get = get_backend,
-    .set = set_backend,
-    .set_default_value = set_backend_default,
-};
-
-static const Property properties[] = {
-    DEFINE_PROP_UNSIGNED("backend", VgpuRemote, backend, VGPU_BACKEND_AUTO,
-                         prop_backend, VgpuBackend),
-    DEFINE_PROP_STRING("server", VgpuRemote, server),
-};
-
-void vgpu_remote_describe(Object *obj)
-{
-    static const struct {
-        const char *name, *text;
-    } texts[] = {
-        { "backend", "auto|emulation|remote: who computes for the guest. remote: "
-          "the host's device, through vgpu-remoted, or the VM does not start; "
-          "auto: the same, with a warning; emulation: 2D only so far" },
-        { "server", "unix:PATH of a running vgpu-remoted; empty: a private one, "
-          "found by $VGPU_REMOTED, beside this program, or in $PATH" },
-        { "hostmem", "bytes of memory that guest programs and the host can share "
-          "at a time, a power of two from 2M to 1T" },
-        { "blob", "not for this device, which always has blobs" },
-        { "max_outputs", "screens, 1 to 16" },
-        { "max_hostmem", "bytes of host memory for 2D pictures" },
-        { "edid", "tell the guest about the screens" },
-        { "xres", "width of the first screen in pixels" },
-        { "yres", "height of the first screen in pixels" },
-    };
-    ObjectProperty *hostmem;
-
-    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-        object_property_set_description(obj, texts[i].name, texts[i].text);
-    }
-    /* The parent's property says 0. */
-    hostmem = object_property_find(obj, "hostmem");
-    qobject_unref(hostmem->defval);
-    hostmem->defval = QOBJECT(qnum_from_uint(HOSTMEM_DEFAULT));
-}
-
-bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
-{
-    VirtIOGPUBase *b = VIRTIO_GPU_BASE(vr);
-    uint64_t hostmem = b->conf.hostmem;
-
-    if (virtio_gpu_blob_enabled(b->conf)) {
-        error_setg(errp, "blob=on: leave it out; vgpu-remote has blob resources "
-                   "without it, in hostmem=SIZE");
-        return false;
-    }
-    if (b->conf.max_outputs < 1 ||
-        b->conf.max_outputs > VIRTIO_GPU_MAX_SCANOUTS) {
-        error_setg(errp, "max_outputs=%u: must be 1 to %d: the guest's driver "
-                   "needs a screen", b->conf.max_outputs,
-                   VIRTIO_GPU_MAX_SCANOUTS);
-        return false;
-    }
-    if (!is_power_of_2(hostmem) || hostmem < HOSTMEM_MIN ||
-        hostmem > HOSTMEM_MAX) {
-        error_setg(errp, "hostmem=%" PRIu64 ": must be a power of two from 2M "
-                   "to 1T, such as 1G", hostmem);
-        return false;
-    }
-    if (vr->backend == VGPU_BACKEND_EMULATION) {
-        b->conf.hostmem = 0; /* nothing is shared: no BAR for it */
-    }
-    return true;
-}
-
-/* --- life ----------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 static uint64_t get_features(VirtIODevice *vdev, uint64_t features, Error **errp)
 {
@@ -502,8 +307,9 @@ static void cursor_cb(VirtIODevice *vdev, VirtQueue *vq)
 }
 
 /*
- * A 2D virtio-gpu asks for 64 places, of which held commands may take more than
- * all. Some QEMU 10.0.N give the maximum whatever is asked for; others need this.
+ * A 2D virtio-gpu asks for 64 places, of which held commands may take more
+ * than all. Some QEMU 10.0.N give the maximum whatever is asked for; others
+ * need this.
  */
 static void enlarge_queues(VirtIOGPU *g)
 {
@@ -544,7 +350,7 @@ static void realize(DeviceState *dev, Error **errp)
     ERRP_GUARD();
 
     vr->offers = vr->backend != VGPU_BACKEND_EMULATION;
-    vr->fds_max = fds_allowed();
+    vr->fds_max = vgpu_fds_allowed();
     if (vr->offers && !start_server(vr, errp)) {
         return;
     }
@@ -577,8 +383,8 @@ static void forget_guest(VgpuRemote *vr)
 }
 
 /*
- * From a vCPU thread the parent's reset lets the main loop run, and with it perhaps
- * a command that is still in the queue: so before it and after it.
+ * From a vCPU thread the parent's reset lets the main loop run, and with it
+ * perhaps a command that is still in the queue: so before it and after it.
  */
 static void reset(VirtIODevice *vdev)
 {
@@ -609,11 +415,17 @@ static void unrealize(DeviceState *dev)
     VGPU_REMOTE_DEVICE_GET_CLASS(vr)->parent_unrealize(dev);
 }
 
+static const Property properties[] = {
+    DEFINE_PROP_UNSIGNED("backend", VgpuRemote, backend, VGPU_BACKEND_AUTO,
+                         vgpu_prop_backend, VgpuBackend),
+    DEFINE_PROP_STRING("server", VgpuRemote, server),
+};
+
 static void instance_init(Object *obj)
 {
     VgpuRemote *vr = VGPU_REMOTE_DEVICE(obj);
 
-    VIRTIO_GPU_BASE(obj)->conf.hostmem = HOSTMEM_DEFAULT;
+    VIRTIO_GPU_BASE(obj)->conf.hostmem = VGPU_REMOTE_HOSTMEM;
     vr->server_sock = -1;
     vr->server_tried_ms = INT64_MIN / 2;
     vr->reported_ms = INT64_MIN / 2;

@@ -1,21 +1,24 @@
 /*
  * vgpu-remote: a virtio-gpu whose contexts compute on the host's device.
  *
- * The device does what virtio-gpu does in 2D, and beside that it is a switchboard:
- * queue, shared memory, fences. It knows no API and loads no driver; calls go
- * from the guest straight into memory that a worker of vgpu-remoted reads. The
- * normative text is docs/specs/device.rst. A file per part:
+ * The device does what virtio-gpu does in 2D, and beside that it is a
+ * switchboard: queue, shared memory, fences. It knows no API and loads no
+ * driver; calls go from the guest straight into memory that a worker of
+ * vgpu-remoted reads. The normative text is docs/specs/device.rst. A file per
+ * part:
  *
- *   vgpu-remote.c          the device: properties, life, commands
+ *   vgpu-remote.c          the device: life, commands
+ *   vgpu-remote-config.c   its properties
+ *   vgpu-remote-account.c  what is counted and limited
  *   vgpu-remote-context.c  guest contexts and the sockets to their workers
  *   vgpu-remote-fence.c    commands that are answered when a ring has moved on
  *   vgpu-remote-blob.c     blob resources, and the BAR they are mapped in
  *   vgpu-remote-server.c   the connection to vgpu-remoted
  *   vgpu-remote-pci.c, vgpu-remote-vga.c   the two types a user plugs in
  *
- * Everything runs with the BQL held, and, but for reset, in the main loop. Nothing
- * here waits for a server, a worker or the guest: whoever is late finds his command
- * held or the queue suspended, with a limit.
+ * Everything runs with the BQL held, and, but for reset, in the main loop.
+ * Nothing here waits for a server, a worker or the guest: whoever is late
+ * finds his command held or the queue suspended, with a limit.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -26,6 +29,8 @@
 #include "qemu/interval-tree.h"
 #include "qemu/queue.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
+#include "hw/qdev-properties.h"
 #include "hw/virtio/virtio-gpu.h"
 #include "api/proto.h"
 #include "api/ring.h"
@@ -44,6 +49,8 @@ typedef struct VgpuFence VgpuFence;
 #define VGPU_REMOTE_HELD_CONTEXT 64   /* commands held for one context ... */
 #define VGPU_REMOTE_HELD_DEVICE  256  /* ... and for all, a part of the queue */
 #define VGPU_REMOTE_FDS_MAX      4096 /* open files: sockets, eventfds, memfds */
+
+#define VGPU_REMOTE_HOSTMEM (1 * GiB) /* if nothing else is said */
 
 /* How long a worker may take to answer while the queue waits for it. */
 #define VGPU_REMOTE_START_MS 3000 /* its first answer: it has to start */
@@ -144,7 +151,7 @@ struct VgpuBlob {
     QTAILQ_ENTRY(VgpuBlob) next; /* in ctx->asked, while ASKED */
 };
 
-/* --- commands: vgpu-remote.c ---------------------------------------------- */
+/* --- commands: vgpu-remote.c --------------------------------------------- */
 
 /* A command that we know, copied out of guest memory once. */
 typedef union VgpuCommand {
@@ -185,6 +192,11 @@ uint32_t vgpu_stall(VgpuRemote *vr, VgpuContext *ctx);
 /** vgpu_moved_on: @ctx has: process the queue again if it waits for that. */
 void vgpu_moved_on(VgpuContext *ctx);
 
+/* --- accounts: vgpu-remote-account.c -------------------------------------- */
+
+/** vgpu_fds_allowed: how many files a device may have open. */
+unsigned vgpu_fds_allowed(void);
+
 /**
  * vgpu_charge: account for @n more open files. Returns false, and charges
  * nothing, if that is more than this device may have.
@@ -199,23 +211,30 @@ void vgpu_uncharge(VgpuRemote *vr, unsigned n);
 void vgpu_report(VgpuRemote *vr, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 /**
- * vgpu_hold: while at least one is held the VM can be neither saved nor migrated.
+ * vgpu_hold: while at least one is held the VM can be neither saved nor
+ * migrated.
  *
- * @who: the program, for the sentence that says why. Returns false and says why
- * if that may not be: a migration is running, or -only-migratable was given.
+ * @who: the program, for the sentence that says why. Returns false and says
+ * why if that may not be: a migration is running, or -only-migratable was
+ * given.
  */
 bool vgpu_hold(VgpuRemote *vr, const char *who, Error **errp);
 void vgpu_release(VgpuRemote *vr);
 
+/* --- properties: vgpu-remote-config.c -------------------------------------- */
+
+extern const PropertyInfo vgpu_prop_backend;
+
 /**
- * vgpu_remote_check: whether the properties make sense; before the BAR is made.
+ * vgpu_remote_check: whether the properties make sense; before the BAR is
+ * made.
  */
 bool vgpu_remote_check(VgpuRemote *vr, Error **errp);
 
 /** vgpu_remote_describe: the texts of -device TYPE,help, for a PCI type. */
 void vgpu_remote_describe(Object *obj);
 
-/* --- contexts: vgpu-remote-context.c --------------------------------------- */
+/* --- contexts: vgpu-remote-context.c ------------------------------------- */
 
 /** vgpu_context_find: the context @id of our capset, lost or not, or NULL. */
 VgpuContext *vgpu_context_find(VgpuRemote *vr, uint32_t id);
@@ -224,15 +243,16 @@ VgpuContext *vgpu_context_find(VgpuRemote *vr, uint32_t id);
 bool vgpu_context_add_plain(VgpuRemote *vr, uint32_t id);
 
 /**
- * vgpu_context_send: a packet for @ctx's worker. A worker that does not take it
- * costs the context. Returns whether it was sent.
+ * vgpu_context_send: a packet for @ctx's worker. A worker that does not take
+ * it costs the context. Returns whether it was sent.
  */
 bool vgpu_context_send(VgpuContext *ctx, const void *m, int fd);
 
 /**
- * vgpu_context_lose: give @ctx up: its ring says so, every command held for it is
- * answered, and what the guest asks of it from now on is an error. It stays until the
- * guest destroys it. @text says why; NULL if that need not be reported.
+ * vgpu_context_lose: give @ctx up: its ring says so, every command held for it
+ * is answered, and what the guest asks of it from now on is an error. It stays
+ * until the guest destroys it. @text says why; NULL if that need not be
+ * reported.
  */
 void vgpu_context_lose(VgpuContext *ctx, enum ring_fatal why, const char *text);
 
@@ -245,13 +265,13 @@ void vgpu_contexts_destroy_all(VgpuRemote *vr);
 void vgpu_contexts_init(VgpuRemote *vr);
 void vgpu_contexts_finish(VgpuRemote *vr);
 
-/* --- fences: vgpu-remote-fence.c ------------------------------------------- */
+/* --- fences: vgpu-remote-fence.c ----------------------------------------- */
 
 void vgpu_rings_init(VgpuContext *ctx);
 
 /**
- * vgpu_rings_finish: no more signals. Answers what is held unless @drop: then the
- * commands are somebody else's to free.
+ * vgpu_rings_finish: no more signals. Answers what is held unless @drop: then
+ * the commands are somebody else's to free.
  */
 void vgpu_rings_finish(VgpuContext *ctx, bool drop);
 
@@ -260,13 +280,13 @@ uint32_t vgpu_fence_wait(VgpuContext *ctx, struct virtio_gpu_ctrl_command *cmd,
                          uint32_t ring, uint32_t seq);
 
 /**
- * vgpu_fence_answer: answer @cmd with @type, behind those that are held on the same
- * ring: an answer signals all earlier fences of its ring in the guest.
+ * vgpu_fence_answer: answer @cmd with @type, behind those that are held on the
+ * same ring: an answer signals all earlier fences of its ring in the guest.
  */
 void vgpu_fence_answer(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                        uint32_t type);
 
-/* --- blobs: vgpu-remote-blob.c ----------------------------------------------- */
+/* --- blobs: vgpu-remote-blob.c ------------------------------------------- */
 
 /** vgpu_window_init: the memory behind the BAR, conf.hostmem bytes of it. */
 bool vgpu_window_init(VgpuRemote *vr, Error **errp);
@@ -291,18 +311,18 @@ void vgpu_blobs_fail(VgpuContext *ctx);
 /** vgpu_blobs_orphan: @ctx is going away; its resources stay until UNREF. */
 void vgpu_blobs_orphan(VgpuContext *ctx);
 
-/* --- the server: vgpu-remote-server.c ---------------------------------------- */
+/* --- the server: vgpu-remote-server.c ------------------------------------ */
 
 /**
- * vgpu_server_check: whether the property `server` names one; and connect, so that
- * a bad address is known at start.
+ * vgpu_server_start: connect to the server that the property `server` names, or
+ * start one. Returns false and says what is wrong.
  */
 bool vgpu_server_start(VgpuRemote *vr, Error **errp);
 
 /**
- * vgpu_server_context: have a worker started for @ctx, which takes over @worker.
- * Connects, or starts a private server again, if there is none. The fds
- * stay the caller's.
+ * vgpu_server_context: have a worker started for @ctx, which takes over
+ * @worker. Connects, or starts a private server again, if there is none. The
+ * fds stay the caller's.
  */
 bool vgpu_server_context(VgpuRemote *vr, VgpuContext *ctx, int worker,
                          int doorbell, Error **errp);

@@ -21,7 +21,7 @@ static bool is_readable(int fd, int ms)
     return poll(&pfd, 1, ms) == 1;
 }
 
-/* --- the server ---------------------------------------------------------------- */
+/* --- the server ---------------------------------------------------------- */
 
 void fake_start(Fake *f)
 {
@@ -109,7 +109,7 @@ bool fake_is_closed(int sock)
     return got == 0 || got == -ECONNRESET;
 }
 
-/* --- a worker --------------------------------------------------------------------- */
+/* --- a worker ------------------------------------------------------------ */
 
 bool fake_has_context(Fake *f)
 {

@@ -1,6 +1,6 @@
 /*
- * A vgpu-remoted in the test's own process: it answers only when the test says so,
- * and lies when the test wants it to.
+ * A vgpu-remoted in the test's own process: it answers only when the test says
+ * so, and lies when the test wants it to.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -53,8 +53,9 @@ int fake_recv(int sock, uint32_t type, union proto_any *m);
 int fake_memfd(uint64_t size, bool sealed);
 
 /**
- * fake_blob: take the BLOB_CREATE that must be next, and answer it with memory,
- * which is mapped here, too, at what is returned: @size bytes, unmap it yourself.
+ * fake_blob: take the BLOB_CREATE that must be next, and answer it with
+ * memory, which is mapped here, too, at what is returned: @size bytes, unmap
+ * it yourself.
  */
 void *fake_blob(FakeContext *c, uint64_t *size);
 

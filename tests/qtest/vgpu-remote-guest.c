@@ -12,7 +12,7 @@
 
 #define LIMIT_US (10 * G_USEC_PER_SEC)
 
-/* --- life ------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 static QTestState *start_qemu(const char *device, const char *more)
 {
@@ -92,7 +92,7 @@ void guest_forget(Guest *g)
     }
 }
 
-/* --- the queue ------------------------------------------------------------------- */
+/* --- the queue ----------------------------------------------------------- */
 
 static uint64_t request_at(Guest *g, int place)
 {
@@ -219,7 +219,7 @@ bool guest_is_alive(Guest *g)
     return guest_call(g, &hdr, sizeof(hdr)) == VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
 }
 
-/* --- commands --------------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------ */
 
 uint32_t guest_context_create(Guest *g, uint32_t ctx, uint32_t init)
 {

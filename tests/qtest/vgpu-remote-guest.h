@@ -1,10 +1,10 @@
 /*
- * A guest's driver for vgpu-remote, as far as its tests need one: it has a control
- * queue, may have many commands open at once, and sees in which order they are
- * answered.
+ * A guest's driver for vgpu-remote, as far as its tests need one: it has a
+ * control queue, may have many commands open at once, and sees in which order
+ * they are answered.
  *
- * Places in the queue have their two descriptors and their buffers for good, so that
- * a command costs few accesses and nothing is ever used up.
+ * Places in the queue have their two descriptors and their buffers for good,
+ * so that a command costs few accesses and nothing is ever used up.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -68,8 +68,8 @@ bool guest_is_answered(Guest *g, int place);
 /**
  * guest_wait: until the command at @place is answered, at most 10 s.
  *
- * Copies the answer, and returns its type. The place is free again. guest_order: the
- * how manyth answer that was; ask before.
+ * Copies the answer, and returns its type. The place is free again.
+ * guest_order: the how manyth answer that was; ask before.
  */
 uint32_t guest_wait(Guest *g, int place, void *answer, size_t size);
 unsigned guest_order(Guest *g, int place);
@@ -80,7 +80,7 @@ uint32_t guest_call(Guest *g, const void *request, size_t size);
 /** guest_is_alive: whether the device answers GET_DISPLAY_INFO. */
 bool guest_is_alive(Guest *g);
 
-/* --- commands --------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------ */
 
 struct guest_wait_command {
     struct virtio_gpu_cmd_submit submit;

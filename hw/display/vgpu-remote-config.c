@@ -1,0 +1,124 @@
+/*
+ * What a user may say to the device: the properties of both types, what they mean
+ * in -device TYPE,help, and which values are refused with what would be right.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+
+#include "hw/display/vgpu-remote.h"
+
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "qemu/host-utils.h"
+#include "qobject/qnum.h"
+
+#define HOSTMEM_MIN     (2 * MiB)  /* a ring and little else */
+#define HOSTMEM_MAX     (1 * TiB)
+
+static const char *const backends[] = {
+    [VGPU_BACKEND_AUTO] = "auto",
+    [VGPU_BACKEND_EMULATION] = "emulation",
+    [VGPU_BACKEND_REMOTE] = "remote",
+};
+
+static void get_backend(Object *obj, Visitor *v, const char *name, void *opaque,
+                        Error **errp)
+{
+    const Property *prop = opaque;
+    VgpuBackend *backend = object_field_prop_ptr(obj, prop);
+    char *text = (char *)backends[*backend];
+
+    visit_type_str(v, name, &text, errp);
+}
+
+static void set_backend(Object *obj, Visitor *v, const char *name, void *opaque,
+                        Error **errp)
+{
+    const Property *prop = opaque;
+    VgpuBackend *backend = object_field_prop_ptr(obj, prop);
+    g_autofree char *text = NULL;
+
+    if (!visit_type_str(v, name, &text, errp)) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+        if (strcmp(text, backends[i]) == 0) {
+            *backend = i;
+            return;
+        }
+    }
+    error_setg(errp, "%s=%s: must be auto, emulation or remote", name, text);
+}
+
+static void set_backend_default(ObjectProperty *op, const Property *prop)
+{
+    object_property_set_default_str(op, backends[prop->defval.u]);
+}
+
+const PropertyInfo vgpu_prop_backend = {
+    .type = "str",
+    .description = "auto|emulation|remote",
+    .get = get_backend,
+    .set = set_backend,
+    .set_default_value = set_backend_default,
+};
+
+void vgpu_remote_describe(Object *obj)
+{
+    static const struct {
+        const char *name, *text;
+    } texts[] = {
+        { "backend", "auto|emulation|remote: who computes for the guest. remote: "
+          "the host's device, through vgpu-remoted, or the VM does not start; "
+          "auto: the same, with a warning; emulation: 2D only so far" },
+        { "server", "unix:PATH of a running vgpu-remoted; empty: a private one, "
+          "found by $VGPU_REMOTED, beside this program, or in $PATH" },
+        { "hostmem", "bytes of memory that guest programs and the host can share "
+          "at a time, a power of two from 2M to 1T" },
+        { "blob", "not for this device, which always has blobs" },
+        { "max_outputs", "screens, 1 to 16" },
+        { "max_hostmem", "bytes of host memory for 2D pictures" },
+        { "edid", "tell the guest about the screens" },
+        { "xres", "width of the first screen in pixels" },
+        { "yres", "height of the first screen in pixels" },
+    };
+    ObjectProperty *hostmem;
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        object_property_set_description(obj, texts[i].name, texts[i].text);
+    }
+    /* The parent's property says 0. */
+    hostmem = object_property_find(obj, "hostmem");
+    qobject_unref(hostmem->defval);
+    hostmem->defval = QOBJECT(qnum_from_uint(VGPU_REMOTE_HOSTMEM));
+}
+
+bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
+{
+    VirtIOGPUBase *b = VIRTIO_GPU_BASE(vr);
+    uint64_t hostmem = b->conf.hostmem;
+
+    if (virtio_gpu_blob_enabled(b->conf)) {
+        error_setg(errp, "blob=on: leave it out; vgpu-remote has blob resources "
+                   "without it, in hostmem=SIZE");
+        return false;
+    }
+    if (b->conf.max_outputs < 1 ||
+        b->conf.max_outputs > VIRTIO_GPU_MAX_SCANOUTS) {
+        error_setg(errp, "max_outputs=%u: must be 1 to %d: the guest's driver "
+                   "needs a screen", b->conf.max_outputs,
+                   VIRTIO_GPU_MAX_SCANOUTS);
+        return false;
+    }
+    if (!is_power_of_2(hostmem) || hostmem < HOSTMEM_MIN ||
+        hostmem > HOSTMEM_MAX) {
+        error_setg(errp, "hostmem=%" PRIu64 ": must be a power of two from 2M "
+                   "to 1T, such as 1G", hostmem);
+        return false;
+    }
+    if (vr->backend == VGPU_BACKEND_EMULATION) {
+        b->conf.hostmem = 0; /* nothing is shared: no BAR for it */
+    }
+    return true;
+}
