@@ -13,6 +13,7 @@
  */
 #include "impl.h"
 
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +53,8 @@ static bool spin(struct session *s, struct ring_slot *slot, uint32_t seq,
             }
             relax();
         }
+        /* The worker may be waiting for this very processor. */
+        sched_yield();
     } while (!ring_fatal(s->ring.map) && now_ns() < end);
     return ring_slot_is_done(slot, seq);
 }

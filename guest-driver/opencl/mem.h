@@ -73,6 +73,14 @@ struct transfer {
 cl_int transfer_read(struct transfer *t, bool blocking, void *ptr);
 cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr);
 
+/*
+ * stream_run: a large blocking transfer of a plain stretch, for which
+ * stream_is_worth_it().
+ */
+#define STREAM_MIN ((size_t)256 << 10)
+bool stream_is_worth_it(const struct transfer *t);
+cl_int stream_run(struct transfer *t, void *ptr, bool write);
+
 /* The send functions; reads and writes. */
 cl_int send_read_buffer(struct transfer *t, bool blocking, void *dense,
                         const struct wire_span *span);

@@ -111,15 +111,23 @@ cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
         bulk_find(t->command->session, ptr, bytes, &span)) {
         return t->send(t, blocking, ptr, &span);
     }
+    if (blocking && stream_is_worth_it(t)) {
+        return stream_run(t, ptr, false);
+    }
     return blocking ? read_now(t, ptr) : read_later(t, ptr);
 }
 
 cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr)
 {
     struct session *s = t->command->session;
+    struct wire_span span;
     struct bulk piece;
     cl_int err;
 
+    if (blocking && stream_is_worth_it(t) &&
+        !bulk_find(s, ptr, t->box.row, &span)) {
+        return stream_run(t, (void *)ptr, true);
+    }
     if (box_is_dense(&t->box)) {
         /* The caller finds the best way by itself. */
         return t->send(t, blocking, (void *)ptr, NULL);

@@ -1,0 +1,165 @@
+/*
+ * Large blocking transfers between a buffer and the program's memory: in chunks
+ * through one piece of the pool, and within each chunk the program's half of the
+ * copying runs at the same time as the host's. While the call is being
+ * made, the guest fills the piece ahead of the worker (bulk_header.filled), or
+ * empties it behind the worker (bulk_header.drained).
+ *
+ * A chunk is small enough that the piece stays in the processor's cache, and large
+ * enough that what a call costs does not matter.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "mem.h"
+
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#include "bulk.h"
+
+#define CHUNK ((size_t)4 << 20)
+#define STEP  ((size_t)64 << 10)
+/* How long `drained` may stand still before it is left to the answer. */
+#define STILL_NS 100000u
+
+struct stream {
+    struct bulk_header *header;
+    char *piece;
+    char *program; /* the chunk in the program's memory */
+    size_t bytes;
+    size_t done;   /* copied so far */
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void copy_to_program(struct stream *s, size_t until)
+{
+    memcpy(s->program + s->done, s->piece + s->done, until - s->done);
+    s->done = until;
+}
+
+/*
+ * Follow the worker for as long as it gets on, copying behind it if @copy. An
+ * answer that is about to come is not worth a sleep.
+ */
+static void follow(struct call *c, struct stream *s, bool copy)
+{
+    uint64_t last = 0, since = now_ns();
+
+    while (last < s->bytes && !call_is_over(c)) {
+        uint64_t there = atomic_load_explicit(&s->header->drained,
+                                              memory_order_acquire);
+
+        if (there > s->bytes || there < last) {
+            return; /* no worker of ours says that */
+        }
+        if (there > last && copy) {
+            copy_to_program(s, (size_t)there);
+        }
+        if (there > last) {
+            last = there;
+            since = now_ns();
+        } else if (now_ns() - since > STILL_NS) {
+            return;
+        } else {
+            sched_yield(); /* the worker may be waiting for this processor */
+        }
+    }
+}
+
+/* call_meanwhile() of a write. */
+static void fill(struct call *c, void *opaque)
+{
+    struct stream *s = opaque;
+
+    while (s->done < s->bytes && !call_is_over(c)) {
+        size_t n = s->bytes - s->done < STEP ? s->bytes - s->done : STEP;
+
+        memcpy(s->piece + s->done, s->program + s->done, n);
+        s->done += n;
+        atomic_store_explicit(&s->header->filled, s->done,
+                              memory_order_release);
+    }
+    if (session_perf(c->session, PERF_SPIN)) {
+        follow(c, s, false);
+    }
+}
+
+/* call_meanwhile() of a read. */
+static void drain(struct call *c, void *opaque)
+{
+    if (session_perf(c->session, PERF_SPIN)) {
+        follow(c, opaque, true);
+    }
+}
+
+/* Make one chunk of the transfer. */
+static cl_int run_chunk(struct transfer *t, struct stream *s,
+                        const struct bulk *piece, bool write)
+{
+    struct bulk lent = *piece;
+    cl_int err;
+
+    lent.span.size = s->bytes;
+    atomic_store(&s->header->filled, 0);
+    atomic_store(&s->header->drained, 0);
+    call_meanwhile(write ? fill : drain, s);
+    if (write) {
+        lent.span.blob |= WIRE_SPAN_STREAMED;
+        bulk_lend(&lent);
+    }
+    err = t->send(t, true, s->piece, write ? NULL : &lent.span);
+    bulk_lend(NULL);
+    call_meanwhile(NULL, NULL);
+    if (err == CL_SUCCESS && !write && s->done < s->bytes) {
+        copy_to_program(s, s->bytes);
+    }
+    return err;
+}
+
+bool stream_is_worth_it(const struct transfer *t)
+{
+    return !t->mem->image && t->box.rows * t->box.slices == 1 &&
+           t->box.row >= STREAM_MIN && session_perf(t->command->session,
+                                                    PERF_BULK);
+}
+
+cl_int stream_run(struct transfer *t, void *ptr, bool write)
+{
+    struct command *c = t->command;
+    size_t total = t->box.row, at = 0;
+    uint64_t event_id = c->event_id;
+    struct bulk piece;
+    cl_int err = CL_SUCCESS;
+
+    if (bulk_alloc(c->session, total < CHUNK ? total : CHUNK, &piece) < 0) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    while (at < total && err == CL_SUCCESS) {
+        struct stream s = {
+            .header = bulk_header(&piece),
+            .piece = piece.data,
+            .program = (char *)ptr + at,
+            .bytes = total - at < CHUNK ? total - at : CHUNK,
+        };
+
+        /* The wait list is the first chunk's, the event the last one's. */
+        c->event_id = at + s.bytes == total ? event_id : 0;
+        t->box.row = s.bytes;
+        err = run_chunk(t, &s, &piece, write);
+        c->waits = 0;
+        c->ids = NULL;
+        t->offset += s.bytes;
+        at += s.bytes;
+    }
+    c->event_id = event_id;
+    bulk_free(c->session, &piece);
+    return err;
+}
