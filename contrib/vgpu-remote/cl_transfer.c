@@ -305,6 +305,9 @@ cl_int transfer_run(struct transfer *t)
 {
     struct bulk_header *bulk = bulk_of(t);
 
+    if (t->n_waits && !t->waits) {
+        return CL_INVALID_EVENT_WAIT_LIST; /* hold() reads it before the host */
+    }
     if (!t->blocking) {
         return run_late(t);
     }

@@ -161,6 +161,10 @@ static {error} enter(struct request *r, uint64_t id, enum {n}_type type,
     int rc = 0;
 
     if (id == 0) {{
+        /* Nobody could ever name it, drop it, or count it. */
+        if (err == 0 && object) {{
+            {n}_release(type, object);
+        }}
         return err;
     }}
     if (err == 0) {{

@@ -27,6 +27,8 @@ struct fake {
     bool given;  /* CL_MEM_USE_HOST_PTR */
     void (*gone)(cl_mem m, void *data);
     void *gone_data;
+    cl_device_id device; /* a queue's */
+    cl_command_queue_properties flags;
 };
 
 static struct fake *all;
@@ -255,9 +257,9 @@ cl_int clGetDeviceIDs(cl_platform_id p, cl_device_type type, cl_uint n,
 cl_int clGetDeviceInfo(cl_device_id d, cl_device_info name, size_t size,
                        void *value, size_t *size_ret)
 {
-    cl_device_type type = CL_DEVICE_TYPE_CPU;
+    cl_device_type type = check(d, DEVICE) == &devices[0]
+                              ? CL_DEVICE_TYPE_CPU : CL_DEVICE_TYPE_GPU;
 
-    check(d, DEVICE);
     if (name == CL_DEVICE_TYPE && value && size >= sizeof(type)) {
         memcpy(value, &type, sizeof(type));
         return CL_SUCCESS;
@@ -335,22 +337,34 @@ cl_int clGetContextInfo(cl_context c, cl_context_info name, size_t size,
     return value && size < have ? CL_INVALID_VALUE : fails();
 }
 
+static cl_command_queue make_queue(cl_context c, cl_device_id d,
+                                   cl_command_queue_properties flags,
+                                   cl_int *err)
+{
+    struct fake *f;
+
+    check(c, CONTEXT);
+    check(d, DEVICE);
+    f = make_unless(0, QUEUE, err);
+    if (f) {
+        f->device = d;
+        f->flags = flags;
+    }
+    return (cl_command_queue)f;
+}
+
 cl_command_queue clCreateCommandQueue(cl_context c, cl_device_id d,
                                       cl_command_queue_properties flags,
                                       cl_int *err)
 {
-    check(c, CONTEXT);
-    check(d, DEVICE);
-    return make_unless(0, QUEUE, err);
+    return make_queue(c, d, flags, err);
 }
 
 cl_command_queue clCreateCommandQueueWithProperties(
     cl_context c, cl_device_id d, const cl_queue_properties *list, cl_int *err)
 {
-    check(c, CONTEXT);
-    check(d, DEVICE);
     read_properties(list);
-    return make_unless(0, QUEUE, err);
+    return make_queue(c, d, 0, err);
 }
 
 cl_int clRetainCommandQueue(cl_command_queue q)
@@ -366,14 +380,12 @@ cl_int clReleaseCommandQueue(cl_command_queue q)
 cl_int clGetCommandQueueInfo(cl_command_queue q, cl_command_queue_info name,
                              size_t size, void *value, size_t *size_ret)
 {
-    cl_device_id device = (cl_device_id)&devices[0];
+    struct fake *f = check(q, QUEUE);
 
-    check(q, QUEUE);
     fuzz_require(value && size == 8);
-    memset(value, 0, size);
-    if (name == CL_QUEUE_DEVICE) {
-        memcpy(value, &device, sizeof(device));
-    }
+    fuzz_require(name == CL_QUEUE_DEVICE || name == CL_QUEUE_PROPERTIES);
+    memcpy(value, name == CL_QUEUE_DEVICE ? (void *)&f->device
+                                          : (void *)&f->flags, size);
     return CL_SUCCESS;
 }
 

@@ -4,8 +4,8 @@
  * OpenCL that checks its arguments (fake-opencl.c).
  *
  * The input is a row of messages as they lie in a ring. Before the first there
- * are two objects of each type, under small ids, and two blobs, so that single calls
- * get far. At the end, what the guest has created and not dropped must be what the
+ * are three objects of each type and some blobs, under the ids that the generator's
+ * seeds name, so that single calls get far. At the end, what the guest has created and not dropped must be what the
  * handle table says. Header fields that a worker does not read say which of the host's
  * calls fail.
  *
@@ -30,11 +30,14 @@
 
 #define MEMORY_MAX   (4u << 20)
 #define MESSAGES_MAX 64
+#define EACH         3 /* objects of each type */
+#define SEEDS_BLOB   9 /* tests/api/wire_fake.h */
 
 static jmp_buf the_end;
 
 void __wrap__exit(int status);
 void __wrap_session_block_begin(struct request *r);
+int __wrap_nanosleep(const struct timespec *t, struct timespec *left);
 
 void __wrap__exit(int status)
 {
@@ -44,6 +47,12 @@ void __wrap__exit(int status)
 void __wrap_session_block_begin(struct request *r)
 {
     r->blocked = true;
+}
+
+/* Only who waits for a guest that does not fill its span: it never will. */
+int __wrap_nanosleep(const struct timespec *t, struct timespec *left)
+{
+    longjmp(the_end, 1);
 }
 
 void log_line(const char *fmt, ...)
@@ -62,6 +71,15 @@ void log_debug(const char *fmt, ...)
 
 /* --- a session with something in it ------------------------------------------------- */
 
+static const struct {
+    uint64_t id, size;
+} blobs[] = {
+    { VGPU_BLOB_FIRST, 8192 },
+    { VGPU_BLOB_FIRST + 1, 1u << 20 },
+    { SEEDS_BLOB, 64u << 10 },
+};
+#define BLOBS (sizeof(blobs) / sizeof(blobs[0]))
+
 struct world {
     struct budget *budget;
     struct memory *memory;
@@ -69,11 +87,16 @@ struct world {
     int epoll, doorbell;
 };
 
+/* A blob whose first bytes are the header of a bulk piece that is filled. */
 static void add_blob(struct world *w, uint64_t id, uint64_t size)
 {
     int fd = memory_add(w->memory, id, &size);
+    struct blob *b = memory_get(w->memory, id);
+    struct bulk_header *header = blob_at(b, 0, sizeof(*header));
 
     fuzz_require(fd >= 0);
+    header->filled = UINT64_MAX;
+    blob_unref(b);
     close(fd);
 }
 
@@ -83,7 +106,12 @@ static void put(struct world *w, uint64_t id, enum opencl_type type, void *objec
     fuzz_require(handles_put(session_handles(w->session), id, type, object) == 0);
 }
 
-/* Ids 1, 3, 5, ... and 2, 4, 6, ...: two objects of each type. */
+/* As tests/api numbers them. */
+static uint64_t object_id(enum opencl_type type, unsigned k)
+{
+    return 16 * type + 1 + k;
+}
+
 static void add_objects(struct world *w)
 {
     struct handles *h = session_handles(w->session);
@@ -93,27 +121,31 @@ static void add_objects(struct world *w)
     clGetPlatformIDs(1, &platform, NULL);
     clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 2, devices, NULL);
     handles_host_id(h, OPENCL_cl_platform_id, platform);
-    for (uint64_t i = 1; i <= 2; i++) {
+    for (unsigned k = 0; k < EACH; k++) {
         cl_context c = clCreateContext(NULL, 2, devices, NULL, NULL, NULL);
-        const char *source = "";
-        cl_program p = clCreateProgramWithSource(c, 1, &source, NULL, NULL);
+        cl_program p = clCreateProgramWithSource(c, 1, &(const char *){ "" },
+                                                 NULL, NULL);
         const struct {
             enum opencl_type type;
             void *object;
         } objects[] = {
+            { OPENCL_cl_platform_id, platform },
+            { OPENCL_cl_device_id, devices[k % 2] },
             { OPENCL_cl_context, c },
             { OPENCL_cl_command_queue,
-              clCreateCommandQueue(c, devices[0], 0, NULL) },
-            { OPENCL_cl_mem, clCreateBuffer(c, 0, 65536, NULL, NULL) },
+              clCreateCommandQueue(c, devices[k % 2], k / 2, NULL) },
+            { OPENCL_cl_mem, clCreateBuffer(c, 0, k ? 65536 : 1u << 20, NULL,
+                                            NULL) },
             { OPENCL_cl_sampler, clCreateSampler(c, 0, 0, 0, NULL) },
             { OPENCL_cl_program, p },
             { OPENCL_cl_kernel, clCreateKernel(p, "k", NULL) },
             { OPENCL_cl_event, clCreateUserEvent(c, NULL) },
         };
 
-        handles_host_id(h, OPENCL_cl_device_id, devices[i - 1]);
-        for (size_t k = 0; k < sizeof(objects) / sizeof(objects[0]); k++) {
-            put(w, 2 * k + i, objects[k].type, objects[k].object);
+        handles_host_id(h, OPENCL_cl_device_id, devices[k % 2]);
+        for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+            put(w, object_id(objects[i].type, k), objects[i].type,
+                objects[i].object);
         }
     }
 }
@@ -132,16 +164,33 @@ static void world_create(struct world *w)
     };
     w->session = session_create(&params);
     fuzz_require(w->budget && w->memory && w->session);
-    add_blob(w, VGPU_BLOB_FIRST, 8192);
-    add_blob(w, VGPU_BLOB_FIRST + 1, 1u << 20);
+    for (size_t i = 0; i < BLOBS; i++) {
+        add_blob(w, blobs[i].id, blobs[i].size);
+    }
     add_objects(w);
+}
+
+/* How many objects the table knows that a guest has made, or failed to make. */
+static unsigned guest_objects(struct world *w)
+{
+    struct handles *h = session_handles(w->session);
+    unsigned n = handles_count(h);
+
+    for (unsigned k = 0; k < EACH; k++) {
+        for (unsigned type = OPENCL_cl_platform_id;
+             type <= OPENCL_cl_device_id; type++) {
+            n -= handles_get(h, object_id(type, k), type, NULL) != NULL;
+        }
+    }
+    return n;
 }
 
 /* The session itself lives as long as its process: its own memory is not freed. */
 static void world_destroy(struct world *w)
 {
-    memory_remove(w->memory, VGPU_BLOB_FIRST);
-    memory_remove(w->memory, VGPU_BLOB_FIRST + 1);
+    for (size_t i = 0; i < BLOBS; i++) {
+        memory_remove(w->memory, blobs[i].id);
+    }
     handles_destroy(session_handles(w->session));
     free(w->session);
     free(w->memory);
@@ -152,7 +201,8 @@ static void world_destroy(struct world *w)
 
 /* --- messages ------------------------------------------------------------------------- */
 
-/* The message being served and its answer: freed also when the session gives up. */
+/* What is being served: given back also when the session gives up. */
+static struct request request;
 static uint8_t *payload, *reply;
 static uint8_t decisions[12];
 static struct fuzz_input chance;
@@ -180,32 +230,38 @@ static void take_message(struct fuzz_input *in, struct wire_header *h)
     chance = (struct fuzz_input){ decisions, h->reserved2 || h->thread ? 12 : 0 };
 }
 
+static void unpin(void)
+{
+    while (request.pins > 0) {
+        blob_unref(request.pinned[--request.pins]);
+    }
+}
+
 /* As session.c does it, with a trace. */
 static void serve(struct world *w, struct fuzz_input *in)
 {
     static FILE *trace;
-    struct request r = { .session = w->session };
+    struct request *r = &request;
     enum wire_status status;
 
     if (!trace) {
         trace = fopen("/dev/null", "w");
         fuzz_require(trace);
     }
-    take_message(in, &r.header);
-    wire_in_init(&r.in, payload, r.header.payload);
-    opencl_print(trace, r.header.call, r.in);
-    if (r.header.slot) {
-        wire_out_init(&r.out, reply, RING_REPLY_SIZE);
+    *r = (struct request){ .session = w->session };
+    take_message(in, &r->header);
+    wire_in_init(&r->in, payload, r->header.payload);
+    opencl_print(trace, r->header.call, r->in);
+    if (r->header.slot) {
+        wire_out_init(&r->out, reply, RING_REPLY_SIZE);
     }
-    status = opencl_serve(&r);
+    status = opencl_serve(r);
     fuzz_require(status == WIRE_OK || status == WIRE_MALFORMED ||
                  status == WIRE_UNKNOWN);
-    fuzz_require(r.out.p <= r.out.end);
-    for (unsigned i = 0; i < r.pins; i++) {
-        blob_unref(r.pinned[i]);
-    }
+    fuzz_require(r->out.p <= r->out.end);
+    unpin();
     pending_sweep(w->session);
-    if (status == WIRE_MALFORMED || (r.header.slot && r.out.bad)) {
+    if (status == WIRE_MALFORMED || (r->header.slot && r->out.bad)) {
         longjmp(the_end, 1);
     }
 }
@@ -229,10 +285,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         whole = true;
     }
+    unpin();
     pending_sweep(w.session);
     if (whole) {
-        fuzz_require(fake_references() <=
-                     handles_count(session_handles(w.session)));
+        fuzz_require(fake_references() <= guest_objects(&w));
     }
     fake_end();
     world_destroy(&w);
@@ -258,15 +314,16 @@ static uint32_t random_next(uint64_t *state)
 static uint64_t random_item(uint64_t *random)
 {
     static const uint64_t values[] = {
-        0, 0, 0, 1, 1, 1, HANDLE_HOST_FIRST, HANDLE_HOST_FIRST + 1, 8, 16, 64,
-        4096, 8192, UINT32_MAX, UINT64_MAX, 1ull << 63,
+        0, 0, 0, 1, 1, 1, 2, 3, HANDLE_HOST_FIRST, HANDLE_HOST_FIRST + 1, 8, 16, 64,
+        4096, 8192, 0x40000, 0xfffc0, UINT32_MAX, UINT64_MAX, 1ull << 63,
         VGPU_BLOB_FIRST | WIRE_SPAN_TRACKED,
         (VGPU_BLOB_FIRST + 1) | WIRE_SPAN_FLAGS, 0x1033, 0x10d2,
     };
 
     switch (random_next(random) % 4) {
     case 0:
-        return random_next(random) % 32;
+        return object_id(1 + random_next(random) % 9,
+                         random_next(random) % (EACH + 1));
     case 1:
         return random_next(random) % 0x2000;
     default:
@@ -287,27 +344,79 @@ static size_t next_message(const uint8_t *data, size_t size, size_t at)
     return at < size ? at : size;
 }
 
-static size_t append_message(uint8_t *data, size_t size, size_t max,
-                             uint64_t *random)
+/* Put one more message of @n items behind the others. */
+static size_t append(uint8_t *data, size_t size, size_t max, uint16_t call,
+                     uint16_t slot, const uint64_t *items, size_t n)
 {
-    struct wire_header h = { 0 };
+    struct wire_header h = {
+        .size = (uint32_t)(sizeof(h) + n * 8), .payload = (uint32_t)(n * 8),
+        .api = VGPU_API_OPENCL, .call = call, .slot = slot,
+    };
 
-    h.api = VGPU_API_OPENCL;
-    h.call = (uint16_t)(random_next(random) % OPENCL_CALLS);
-    h.slot = random_next(random) % 4 ? 1 : 0;
-    h.payload = random_next(random) % 16 * 8;
-    h.size = sizeof(h) + h.payload;
     if (max - size < h.size) {
         return size;
     }
     memcpy(data + size, &h, sizeof(h));
-    size += sizeof(h);
-    for (uint32_t i = 0; i < h.payload / 8; i++, size += 8) {
-        uint64_t item = random_item(random);
+    memcpy(data + size + sizeof(h), items, n * 8);
+    return size + h.size;
+}
 
-        memcpy(data + size, &item, 8);
+static size_t append_message(uint8_t *data, size_t size, size_t max,
+                             uint64_t *random)
+{
+    uint64_t items[16];
+    size_t n = random_next(random) % 16;
+
+    for (size_t i = 0; i < n; i++) {
+        items[i] = random_item(random);
     }
-    return size;
+    return append(data, size, max,
+                  (uint16_t)(random_next(random) % OPENCL_CALLS),
+                  random_next(random) % 4 ? 1 : 0, items, n);
+}
+
+/*
+ * A transfer whose sizes agree, which chance alone does not find: through shared
+ * memory, in all the ways that a worker has for it.
+ */
+static size_t append_transfer(uint8_t *data, size_t size, size_t max,
+                              uint64_t *random)
+{
+    static const uint16_t calls[] = {
+        OPENCL_clEnqueueReadBuffer, OPENCL_clEnqueueWriteBuffer,
+        OPENCL_vclEnqueueReadBufferRect, OPENCL_vclEnqueueWriteBufferRect,
+        OPENCL_vclEnqueueReadImage, OPENCL_vclEnqueueWriteImage,
+    };
+    static const uint64_t sizes[] = { 64, 4096, 0x40000, 0xfffc0 };
+    static const uint64_t flags[] = { 0, WIRE_SPAN_TRACKED, WIRE_SPAN_FLAGS };
+    const uint64_t queue = object_id(OPENCL_cl_command_queue,
+                                     random_next(random) % EACH);
+    const uint64_t mem = object_id(OPENCL_cl_mem, 0);
+    const uint64_t blocking = random_next(random) % 2;
+    const uint64_t n = sizes[random_next(random) % 4];
+    const uint64_t blob =
+        (VGPU_BLOB_FIRST + 1) | flags[random_next(random) % 3];
+    const uint64_t event = random_next(random) % 2 ? 0x777 : 0;
+    const uint64_t linear[] = { queue, mem, blocking, 0, n, blob, 64, n, 0, 0,
+                                event };
+    const uint64_t box[] = { queue, mem, blocking, 0, 0, 0, 0, n, blob, 64, n,
+                             0, 0, event, 0, 0, 0, 0, 0, 0, n / 16, 4, 4 };
+    const uint64_t pixels[] = { queue, mem, blocking, 0, 0, n, blob, 64, n, 0,
+                                0, event, 0, 0, 0, n / 64, 4, 4 };
+    const uint32_t which = random_next(random) % 6;
+    const uint16_t slot = random_next(random) % 4 ? 1 : 0;
+
+    switch (which / 2) {
+    case 0:
+        return append(data, size, max, calls[which], slot, linear,
+                      sizeof(linear) / 8);
+    case 1:
+        return append(data, size, max, calls[which], slot, box,
+                      sizeof(box) / 8);
+    default:
+        return append(data, size, max, calls[which], slot, pixels,
+                      sizeof(pixels) / 8);
+    }
 }
 
 /* Change one item of the message at @at, or put one more behind them. */
@@ -351,6 +460,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max,
         return LLVMFuzzerMutate(data, size, max);
     case 2:
         return append_message(data, size, max, &random);
+    case 3:
+        return append_transfer(data, size, max, &random);
     default:
         for (uint32_t i = random_next(&random) % 8; i && at < size; i--) {
             at = next_message(data, size, at);
