@@ -172,6 +172,7 @@ static bool run_worker(int sock, struct budget *budget)
         .client = "fuzz",
         .name = "fuzz",
         .budget = budget,
+        .trace = -1,
         .directory = "/",
     };
     volatile int end;
