@@ -240,6 +240,7 @@ void call_send(struct call *c)
     assert(!c->out.bad && c->out.p == c->out.end);
     s->calls++;
     asleep = ring_commit(&s->producer, c->size);
+    c->tail = s->producer.tail;
     pthread_mutex_unlock(&s->ring_lock);
     if (asleep) {
         session_ring_doorbell(s);
@@ -285,6 +286,9 @@ int call_wait(struct call *c)
     }
     if (atomic_load_explicit(&s->late_count, memory_order_relaxed)) {
         late_sweep(s);
+    }
+    if (atomic_load_explicit(&s->doomed_count, memory_order_relaxed)) {
+        region_bury(s, c->tail);
     }
     if (slot->status != WIRE_OK) {
         if (slot->status != WIRE_UNKNOWN) {

@@ -20,6 +20,8 @@ struct shared_blob {
     struct extent *free; /* a slab's holes, sorted by offset; NULL in a region */
     size_t used;         /* bytes given out */
     bool slab;
+    struct shared_blob *next; /* in `doomed` */
+    uint32_t tail;            /* the ring's when it was given up */
 };
 
 #define BLOBS_MAX 1024
@@ -62,6 +64,9 @@ struct session {
     uint64_t next_blob;
     struct bulk *later; /* given to commands that may still run */
     uint32_t later_count, later_room;
+    struct shared_blob *doomed; /* regions given up; see region_destroy() */
+    _Atomic uint32_t doomed_count; /* read without the lock as a hint */
+    size_t doomed_bytes;
 
     /* Under late_lock; the count is a hint. */
     pthread_mutex_t late_lock;
@@ -78,7 +83,13 @@ void session_ring_doorbell(struct session *s);
 /** session_give_up: the session is lost; every call fails from now on. */
 void session_give_up(struct session *s);
 
-/** pool_init, pool_finish: the blobs of @s. */
+/** pool_init: the blobs of @s. */
 void pool_init(struct session *s);
+
+/**
+ * region_bury: the worker has served all that was sent until the ring's tail was
+ * at @tail: give up the regions that were waiting for that.
+ */
+void region_bury(struct session *s, uint32_t tail);
 
 #endif

@@ -31,8 +31,9 @@ void late_sweep(struct session *s)
             continue;
         }
         *at = late->next;
-        atomic_fetch_sub(&s->late_count, 1);
         late->arrive(late);
+        /* Only now: who finds none does not wait for the lock. */
+        atomic_fetch_sub(&s->late_count, 1);
     }
     pthread_mutex_unlock(&s->late_lock);
 }

@@ -23,6 +23,9 @@
 /* Slabs with nothing in them are kept up to this many bytes in all. */
 #define POOL_KEEP ((size_t)64 << 20)
 #define PIECE_ALIGN sizeof(struct bulk_header)
+/* So many regions given up wait for an answer that comes by itself. */
+#define DOOMED_MAX   16u
+#define DOOMED_BYTES ((size_t)32 << 20)
 /* How long a full pool waits for running commands before it gives up. */
 #define FULL_WAIT_MS 2000
 
@@ -82,13 +85,19 @@ static struct shared_blob *add_blob(struct session *s, size_t size)
     return b;
 }
 
-static void remove_blob(struct session *s, struct shared_blob *b)
+/* No address is found in @b any more. */
+static void unlist_blob(struct session *s, struct shared_blob *b)
 {
     uint32_t at = find_blob(s, b->blob.map);
 
     s->blob_count--;
     memmove(&s->blobs[at], &s->blobs[at + 1],
             (s->blob_count - at) * sizeof(s->blobs[0]));
+}
+
+static void remove_blob(struct session *s, struct shared_blob *b)
+{
+    unlist_blob(s, b);
     s->ops->blob_destroy(s->transport, &b->blob);
     while (b->free) {
         struct extent *e = b->free;
@@ -407,9 +416,50 @@ int region_create(struct session *s, size_t size, struct bulk *b)
     return 0;
 }
 
+void region_bury(struct session *s, uint32_t tail)
+{
+    struct shared_blob **at;
+
+    pthread_mutex_lock(&s->pool_lock);
+    at = &s->doomed;
+    while (*at) {
+        struct shared_blob *b = *at;
+
+        if (!ring_reached(tail, b->tail)) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        s->doomed_count--;
+        s->doomed_bytes -= b->blob.size;
+        s->ops->blob_destroy(s->transport, &b->blob);
+        free(b);
+    }
+    pthread_mutex_unlock(&s->pool_lock);
+}
+
+/*
+ * Blobs do not travel by the ring: one that is destroyed now may be gone before
+ * the worker comes to the calls that were sent about it. So it waits for an
+ * answer to something that was sent later, and if there are many of them, asks.
+ */
 void region_destroy(struct session *s, struct bulk *b)
 {
+    struct shared_blob *blob = b->owner;
+    bool many;
+
+    pthread_mutex_lock(&s->ring_lock);
+    blob->tail = s->producer.tail;
+    pthread_mutex_unlock(&s->ring_lock);
     pthread_mutex_lock(&s->pool_lock);
-    remove_blob(s, b->owner);
+    unlist_blob(s, blob);
+    blob->next = s->doomed;
+    s->doomed = blob;
+    s->doomed_count++;
+    s->doomed_bytes += blob->blob.size;
+    many = s->doomed_count > DOOMED_MAX || s->doomed_bytes > DOOMED_BYTES;
     pthread_mutex_unlock(&s->pool_lock);
+    if (many) {
+        ping(s);
+    }
 }

@@ -81,6 +81,7 @@ struct call {
     uint32_t slot;        /* 0: no answer wanted */
     uint32_t seq;
     bool insisted;        /* by call_answer_begin() */
+    uint32_t tail;        /* of the ring, behind the message */
 };
 
 /**

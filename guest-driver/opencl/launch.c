@@ -71,6 +71,16 @@ static bool is_right(cl_kernel kernel, cl_device_id device, cl_uint dims,
                  : !kernel->limits.required[0];
 }
 
+static bool has_zero(cl_uint dims, const size_t *size)
+{
+    for (cl_uint i = 0; i < dims; i++) {
+        if (!size[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(
     cl_command_queue queue, cl_kernel kernel, cl_uint work_dim,
     const size_t *offset, const size_t *global, const size_t *local,
@@ -90,6 +100,8 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(
         err = CL_INVALID_CONTEXT;
     } else if (work_dim < 1 || work_dim > 3) {
         err = CL_INVALID_WORK_DIMENSION;
+    } else if (local && has_zero(work_dim, local)) {
+        err = CL_INVALID_WORK_GROUP_SIZE; /* some hosts divide by it */
     }
     if (err != CL_SUCCESS) {
         return command_end(&c, err);

@@ -1,0 +1,235 @@
+/*
+ * A program's mistakes: each gets the code of the specification, also where the
+ * shim alone stands between a bad handle and a crash.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "guest.h"
+
+#define expect(call, code) assert_int_equal((call), (code))
+
+/* Calls that return an object: its error comes by a pointer. */
+#define expect_null(call, code)                                             \
+    do {                                                                    \
+        cl_int err = 12345;                                                 \
+        assert_null(call);                                                  \
+        assert_int_equal(err, (code));                                      \
+    } while (0)
+
+/*
+ * A handle that looks live to the ICD loader, which follows its first word, and is
+ * none of ours. Natively nobody survives that.
+ */
+static void *foreign(void *real)
+{
+    static void *copy[64];
+
+    memcpy(copy, real, 64);
+    return copy;
+}
+
+static void bad_handles(void **state)
+{
+    cl_mem m = buffer_of(0, 16, NULL);
+    cl_event e;
+    char data[16] = "";
+
+    if (!is_remote()) {
+        skip();
+    }
+    expect(clFinish(foreign(rig.queue)), CL_INVALID_COMMAND_QUEUE);
+    expect(clFinish((cl_command_queue)m), CL_INVALID_COMMAND_QUEUE);
+    expect(clReleaseMemObject(foreign(m)), CL_INVALID_MEM_OBJECT);
+    expect(clRetainMemObject((cl_mem)rig.queue), CL_INVALID_MEM_OBJECT);
+    expect(clRetainContext((cl_context)m), CL_INVALID_CONTEXT);
+    expect(clGetDeviceInfo((cl_device_id)m, CL_DEVICE_NAME, 0, NULL, NULL),
+           CL_INVALID_DEVICE);
+    expect(clBuildProgram((cl_program)m, 0, NULL, NULL, NULL, NULL),
+           CL_INVALID_PROGRAM);
+    expect(clSetKernelArg((cl_kernel)m, 0, 4, data), CL_INVALID_KERNEL);
+    e = (cl_event)m;
+    expect(clWaitForEvents(1, &e), CL_INVALID_EVENT);
+    expect(clEnqueueReadBuffer(rig.queue, m, CL_TRUE, 0, 16, data, 1, &e, NULL),
+           CL_INVALID_EVENT_WAIT_LIST);
+    expect(clEnqueueReadBuffer(rig.queue, (cl_mem)rig.queue, CL_TRUE, 0, 16,
+                               data, 0, NULL, NULL), CL_INVALID_MEM_OBJECT);
+    ok(clReleaseMemObject(m));
+    /* Dead now. */
+    expect(clReleaseMemObject(m), CL_INVALID_MEM_OBJECT);
+    expect(clEnqueueReadBuffer(rig.queue, m, CL_TRUE, 0, 16, data, 0, NULL,
+                               NULL), CL_INVALID_MEM_OBJECT);
+}
+
+static void platforms_and_devices(void **state)
+{
+    cl_device_id d;
+    cl_uint n;
+    char name[4];
+
+    expect(clGetPlatformIDs(0, NULL, NULL), CL_INVALID_VALUE);
+    if (is_remote()) { /* pocl finds no device of that type */
+        expect(clGetDeviceIDs(rig.platform, 0x40000, 1, &d, NULL),
+               CL_INVALID_DEVICE_TYPE);
+    }
+    expect(clGetDeviceIDs(rig.platform, CL_DEVICE_TYPE_ACCELERATOR, 1, &d, &n),
+           CL_DEVICE_NOT_FOUND);
+    expect(clGetDeviceIDs(rig.platform, CL_DEVICE_TYPE_ALL, 0, &d, NULL),
+           CL_INVALID_VALUE);
+    expect(clGetPlatformInfo(rig.platform, 0x1234, 0, NULL, NULL),
+           CL_INVALID_VALUE);
+    expect(clGetDeviceInfo(rig.device, 0x1, 0, NULL, NULL), CL_INVALID_VALUE);
+    expect(clGetDeviceInfo(rig.device, CL_DEVICE_NAME, sizeof(name), name,
+                           NULL), CL_INVALID_VALUE);
+}
+
+static void contexts_and_queues(void **state)
+{
+    cl_context_properties twice[] = { CL_CONTEXT_PLATFORM,
+                                      (cl_context_properties)rig.platform,
+                                      CL_CONTEXT_PLATFORM,
+                                      (cl_context_properties)rig.platform, 0 };
+    cl_context_properties unknown[] = { 0x7777, 1, 0 };
+    cl_queue_properties odd[] = { 0x7777, 1, 0 };
+
+    expect_null(clCreateContext(NULL, 0, NULL, NULL, NULL, &err),
+                CL_INVALID_VALUE);
+    expect_null(clCreateContext(unknown, 1, &rig.device, NULL, NULL, &err),
+                CL_INVALID_PROPERTY);
+    if (is_remote()) { /* pocl lets these two pass */
+        expect_null(clCreateContext(twice, 1, &rig.device, NULL, NULL, &err),
+                    CL_INVALID_PROPERTY);
+        expect_null(clCreateCommandQueueWithProperties(rig.context, rig.device,
+                                                       odd, &err),
+                    CL_INVALID_VALUE);
+    }
+    expect_null(clCreateCommandQueue(rig.context, rig.device, 0x100, &err),
+                CL_INVALID_VALUE);
+}
+
+static void buffers(void **state)
+{
+    cl_mem m = buffer_of(CL_MEM_HOST_READ_ONLY, 100, NULL);
+    cl_buffer_region outside = { 64, 64 };
+    char data[100] = "";
+
+    expect_null(clCreateBuffer(rig.context, 0, 0, NULL, &err),
+                CL_INVALID_BUFFER_SIZE);
+    expect_null(clCreateBuffer(rig.context, 0, (size_t)1 << 50, NULL, &err),
+                CL_INVALID_BUFFER_SIZE);
+    expect_null(clCreateBuffer(rig.context, CL_MEM_COPY_HOST_PTR, 4, NULL,
+                               &err), CL_INVALID_HOST_PTR);
+    expect_null(clCreateBuffer(rig.context, 0, 4, data, &err),
+                CL_INVALID_HOST_PTR);
+    expect_null(clCreateBuffer(rig.context,
+                               CL_MEM_READ_ONLY | CL_MEM_WRITE_ONLY, 4, NULL,
+                               &err), CL_INVALID_VALUE);
+    expect_null(clCreateBuffer(rig.context, (cl_mem_flags)1 << 40, 4, NULL,
+                               &err), CL_INVALID_VALUE);
+    expect_null(clCreateSubBuffer(m, 0, CL_BUFFER_CREATE_TYPE_REGION, &outside,
+                                  &err), CL_INVALID_VALUE);
+    expect(clEnqueueReadBuffer(rig.queue, m, CL_TRUE, 90, 11, data, 0, NULL,
+                               NULL), CL_INVALID_VALUE);
+    expect(clEnqueueReadBuffer(rig.queue, m, CL_TRUE, (size_t)-1, 2, data, 0,
+                               NULL, NULL), CL_INVALID_VALUE);
+    expect(clEnqueueReadBuffer(rig.queue, m, CL_TRUE, 0, 1, NULL, 0, NULL,
+                               NULL), CL_INVALID_VALUE);
+    expect(clEnqueueWriteBuffer(rig.queue, m, CL_TRUE, 0, 1, data, 0, NULL,
+                                NULL), CL_INVALID_OPERATION);
+    expect(clEnqueueFillBuffer(rig.queue, m, data, 3, 0, 3, 0, NULL, NULL),
+           CL_INVALID_VALUE);
+    expect(clEnqueueFillBuffer(rig.queue, m, data, 4, 2, 4, 0, NULL, NULL),
+           CL_INVALID_VALUE);
+    expect(clEnqueueReadBuffer(rig.queue, m, CL_TRUE, 0, 1, data, 1, NULL,
+                               NULL), CL_INVALID_EVENT_WAIT_LIST);
+    expect_null(clEnqueueMapBuffer(rig.queue, m, CL_TRUE, CL_MAP_WRITE, 0, 10,
+                                   0, NULL, NULL, &err),
+                CL_INVALID_OPERATION);
+    expect_null(clEnqueueMapBuffer(rig.queue, m, CL_TRUE, CL_MAP_READ, 95, 10,
+                                   0, NULL, NULL, &err), CL_INVALID_VALUE);
+    ok(clReleaseMemObject(m));
+}
+
+static void programs_and_kernels(void **state)
+{
+    const char *source = "kernel void f(global int *a) { *a = 1; }";
+    cl_program p = build(source, NULL);
+    cl_kernel k = clCreateKernel(p, "f", NULL);
+
+    expect_null(clCreateProgramWithSource(rig.context, 0, NULL, NULL, &err),
+                CL_INVALID_VALUE);
+    expect_null(clCreateKernel(p, "no_such_kernel", &err),
+                CL_INVALID_KERNEL_NAME);
+    expect_null(clCreateKernel(p, NULL, &err), CL_INVALID_VALUE);
+    expect(clBuildProgram(p, 0, NULL, NULL, NULL, NULL),
+           CL_INVALID_OPERATION); /* it has a kernel */
+    expect(clBuildProgram(p, 1, NULL, NULL, NULL, NULL), CL_INVALID_VALUE);
+    expect(clGetProgramBuildInfo(p, rig.device, 0x1, 0, NULL, NULL),
+           CL_INVALID_VALUE);
+    ok(clReleaseKernel(k));
+    ok(clReleaseProgram(p));
+}
+
+/* Objects of one context are not those of another. */
+static void contexts_do_not_mix(void **state)
+{
+    cl_context other = clCreateContext(NULL, 1, &rig.device, NULL, NULL, NULL);
+    cl_mem m = clCreateBuffer(other, 0, 16, NULL, NULL);
+    cl_event e = clCreateUserEvent(other, NULL);
+    cl_mem own = buffer_of(0, 16, NULL);
+    char data[16] = "";
+
+    expect(clEnqueueWriteBuffer(rig.queue, m, CL_TRUE, 0, 16, data, 0, NULL,
+                                NULL), CL_INVALID_CONTEXT);
+    expect(clEnqueueCopyBuffer(rig.queue, own, m, 0, 0, 16, 0, NULL, NULL),
+           CL_INVALID_CONTEXT);
+    expect(clEnqueueWriteBuffer(rig.queue, own, CL_TRUE, 0, 16, data, 1, &e,
+                                NULL), CL_INVALID_CONTEXT);
+    ok(clReleaseEvent(e));
+    ok(clReleaseMemObject(m));
+    ok(clReleaseMemObject(own));
+    ok(clReleaseContext(other));
+}
+
+/* The shim offers none of these, says so, and returns what belongs to that. */
+static void what_is_not_there_says_so(void **state)
+{
+    cl_device_svm_capabilities svm = 1;
+    cl_bool pipes = CL_TRUE;
+    char extensions[4096] = "";
+    const char *forbidden[] = { "cl_khr_gl_sharing", "cl_khr_spir",
+                                "cl_khr_external_memory",
+                                "cl_khr_command_buffer", NULL };
+
+    if (!is_remote()) {
+        skip();
+    }
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_SVM_CAPABILITIES, sizeof(svm),
+                       &svm, NULL));
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_PIPE_SUPPORT, sizeof(pipes),
+                       &pipes, NULL));
+    assert_int_equal(svm, 0);
+    assert_int_equal(pipes, CL_FALSE);
+    assert_null(clSVMAlloc(rig.context, 0, 4096, 0));
+    expect_null(clCreatePipe(rig.context, 0, 4, 4, NULL, &err),
+                CL_INVALID_OPERATION);
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_EXTENSIONS, sizeof(extensions),
+                       extensions, NULL));
+    for (int i = 0; forbidden[i]; i++) {
+        assert_null(strstr(extensions, forbidden[i]));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_handles),
+        cmocka_unit_test(platforms_and_devices),
+        cmocka_unit_test(contexts_and_queues),
+        cmocka_unit_test(buffers),
+        cmocka_unit_test(programs_and_kernels),
+        cmocka_unit_test(contexts_do_not_mix),
+        cmocka_unit_test(what_is_not_there_says_so),
+    };
+
+    return cmocka_run_group_tests_name("errors", tests, rig_up, rig_down);
+}

@@ -1,0 +1,299 @@
+/*
+ * Events, wait lists and callbacks: what is ordered stays so, and who waits for
+ * one thing holds up no other.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "guest.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+static cl_int status_of(cl_event event)
+{
+    cl_int status = 1234;
+
+    ok(clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof(status),
+                      &status, NULL));
+    return status;
+}
+
+static void a_user_event_holds_commands_back(void **state)
+{
+    cl_event gate = clCreateUserEvent(rig.context, NULL), done;
+    uint32_t data[4] = { 1, 2, 3, 4 }, got[4] = { 0 };
+    cl_command_type type;
+    cl_mem m = buffer_of(0, sizeof(data), NULL);
+
+    assert_non_null(gate);
+    ok(clEnqueueWriteBuffer(rig.queue, m, CL_FALSE, 0, sizeof(data), data, 1,
+                            &gate, NULL));
+    ok(clEnqueueReadBuffer(rig.queue, m, CL_FALSE, 0, sizeof(got), got, 0, NULL,
+                           &done));
+    ok(clFlush(rig.queue));
+    usleep(20000);
+    assert_int_not_equal(status_of(done), CL_COMPLETE);
+    assert_int_equal(got[0], 0);
+    assert_int_equal(status_of(gate), CL_SUBMITTED);
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    assert_int_equal(clSetUserEventStatus(gate, CL_COMPLETE),
+                     CL_INVALID_OPERATION);
+    ok(clWaitForEvents(1, &done));
+    assert_memory_equal(got, data, sizeof(got));
+    assert_int_equal(status_of(done), CL_COMPLETE);
+    ok(clGetEventInfo(done, CL_EVENT_COMMAND_TYPE, sizeof(type), &type, NULL));
+    assert_int_equal(type, CL_COMMAND_READ_BUFFER);
+    ok(clReleaseEvent(gate));
+    ok(clReleaseEvent(done));
+    ok(clReleaseMemObject(m));
+}
+
+/* Whoever asks for the status, and learns that it is done, has the bytes. */
+static void a_late_read_is_there_when_its_status_says_so(void **state)
+{
+    enum { SIZE = 200000 };
+    uint8_t *data = malloc(SIZE), *got = malloc(SIZE);
+    cl_event done;
+    cl_mem m;
+
+    for (uint32_t round = 0; round < 20; round++) {
+        fill_random(data, SIZE, round);
+        memset(got, 0, SIZE);
+        m = buffer_of(0, SIZE, data);
+        ok(clEnqueueReadBuffer(rig.queue, m, CL_FALSE, 0, SIZE, got, 0, NULL,
+                               &done));
+        ok(clFlush(rig.queue));
+        while (status_of(done) != CL_COMPLETE) {
+        }
+        assert_memory_equal(got, data, SIZE);
+        ok(clReleaseEvent(done));
+        ok(clReleaseMemObject(m));
+    }
+    free(data);
+    free(got);
+}
+
+static void an_error_travels_along_the_wait_list(void **state)
+{
+    cl_event gate = clCreateUserEvent(rig.context, NULL), done;
+    cl_mem m = buffer_of(0, 4, NULL);
+    uint32_t zero = 0;
+
+    ok(clEnqueueFillBuffer(rig.queue, m, &zero, 4, 0, 4, 1, &gate, &done));
+    ok(clFlush(rig.queue));
+    ok(clSetUserEventStatus(gate, -5));
+    assert_int_equal(clWaitForEvents(1, &done),
+                     CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+    assert_true(status_of(done) < 0);
+    ok(clReleaseEvent(gate));
+    ok(clReleaseEvent(done));
+    ok(clReleaseMemObject(m));
+}
+
+static void long_wait_lists(void **state)
+{
+    enum { COUNT = 200 };
+    cl_event events[COUNT], all;
+    cl_mem m = buffer_of(0, 4 * COUNT, NULL);
+    cl_uint value;
+
+    for (cl_uint i = 0; i < COUNT; i++) {
+        ok(clEnqueueFillBuffer(rig.queue, m, &i, 4, 4 * i, 4, 0, NULL,
+                               &events[i]));
+    }
+    ok(clEnqueueMarkerWithWaitList(rig.queue, COUNT, events, &all));
+    ok(clWaitForEvents(1, &all));
+    ok(clWaitForEvents(COUNT, events));
+    ok(clEnqueueReadBuffer(rig.queue, m, CL_TRUE, 4 * 150, 4, &value, COUNT,
+                           events, NULL));
+    assert_int_equal(value, 150);
+    for (int i = 0; i < COUNT; i++) {
+        ok(clReleaseEvent(events[i]));
+    }
+    ok(clReleaseEvent(all));
+    ok(clReleaseMemObject(m));
+}
+
+static void profiles_are_in_order(void **state)
+{
+    cl_ulong t[4];
+    const cl_profiling_info names[4] = {
+        CL_PROFILING_COMMAND_QUEUED, CL_PROFILING_COMMAND_SUBMIT,
+        CL_PROFILING_COMMAND_START, CL_PROFILING_COMMAND_END,
+    };
+    cl_event done;
+    cl_mem m = buffer_of(0, 4096, NULL);
+    uint32_t zero = 0;
+
+    ok(clEnqueueFillBuffer(rig.queue, m, &zero, 4, 0, 4096, 0, NULL, &done));
+    ok(clFinish(rig.queue));
+    for (int i = 0; i < 4; i++) {
+        ok(clGetEventProfilingInfo(done, names[i], sizeof(t[i]), &t[i], NULL));
+        assert_true(i == 0 || t[i] >= t[i - 1]);
+    }
+    ok(clReleaseEvent(done));
+    ok(clReleaseMemObject(m));
+}
+
+struct heard {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    int count;
+    cl_int last;
+};
+
+static void CL_CALLBACK hear(cl_event event, cl_int status, void *user_data)
+{
+    struct heard *h = user_data;
+
+    pthread_mutex_lock(&h->lock);
+    h->count++;
+    h->last = status;
+    pthread_cond_broadcast(&h->more);
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* Wait until @h has heard of @count, a few seconds at most. */
+static void expect_heard(struct heard *h, int count)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    pthread_mutex_lock(&h->lock);
+    while (h->count < count &&
+           pthread_cond_timedwait(&h->more, &h->lock, &until) == 0) {
+    }
+    assert_int_equal(h->count, count);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void callbacks_are_called(void **state)
+{
+    struct heard h = { .lock = PTHREAD_MUTEX_INITIALIZER,
+                       .more = PTHREAD_COND_INITIALIZER };
+    cl_event gate = clCreateUserEvent(rig.context, NULL), done[10];
+    cl_mem m = buffer_of(0, 4, NULL);
+    uint32_t zero = 0;
+
+    for (int i = 0; i < 10; i++) {
+        ok(clEnqueueFillBuffer(rig.queue, m, &zero, 4, 0, 4, i == 0,
+                               i ? NULL : &gate, &done[i]));
+        ok(clSetEventCallback(done[i], CL_COMPLETE, hear, &h));
+    }
+    ok(clFlush(rig.queue));
+    usleep(20000);
+    assert_int_equal(h.count, 0);
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    expect_heard(&h, 10);
+    assert_int_equal(h.last, CL_COMPLETE);
+    /* One that is done already is heard of, too. */
+    ok(clSetEventCallback(done[0], CL_COMPLETE, hear, &h));
+    expect_heard(&h, 11);
+    ok(clReleaseEvent(gate));
+    for (int i = 0; i < 10; i++) {
+        ok(clReleaseEvent(done[i]));
+    }
+    ok(clReleaseMemObject(m));
+}
+
+static void *wait_for_gate(void *event)
+{
+    cl_event e = event;
+
+    return (void *)(intptr_t)clWaitForEvents(1, &e);
+}
+
+/* A thread that waits, and meanwhile another that computes. */
+static void a_wait_holds_up_nobody_else(void **state)
+{
+    cl_event gate = clCreateUserEvent(rig.context, NULL);
+    cl_mem m = buffer_of(0, 1 << 20, NULL);
+    uint8_t *data = malloc(1 << 20);
+    pthread_t waiter;
+    void *result;
+
+    assert_int_equal(pthread_create(&waiter, NULL, wait_for_gate, gate), 0);
+    usleep(10000);
+    for (uint32_t i = 0; i < 50; i++) {
+        fill_random(data, 1 << 20, i);
+        ok(clEnqueueWriteBuffer(rig.queue, m, CL_TRUE, 0, 1 << 20, data, 0,
+                                NULL, NULL));
+        ok(clFinish(rig.queue));
+    }
+    expect_bytes(m, 0, 1 << 20, data);
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    pthread_join(waiter, &result);
+    ok((intptr_t)result);
+    ok(clReleaseEvent(gate));
+    ok(clReleaseMemObject(m));
+    free(data);
+}
+
+struct worker {
+    pthread_t thread;
+    uint32_t seed;
+    int failed;
+};
+
+/* A thread of its own with its own queue, buffer and expectations. */
+static void *compute(void *opaque)
+{
+    struct worker *w = opaque;
+    cl_command_queue q = clCreateCommandQueue(rig.context, rig.device, 0, NULL);
+    size_t size = 1000 + w->seed * 20011;
+    uint8_t *data = malloc(size), *got = malloc(size);
+
+    for (uint32_t i = 0; i < 30; i++) {
+        cl_mem m = clCreateBuffer(rig.context, 0, size, NULL, NULL);
+        cl_event e;
+
+        fill_random(data, size, w->seed + i);
+        memset(got, 0, size);
+        w->failed |= clEnqueueWriteBuffer(q, m, i % 2, 0, size, data, 0, NULL,
+                                          &e);
+        w->failed |= clEnqueueReadBuffer(q, m, i % 3 == 0, 0, size, got, 1, &e,
+                                         NULL);
+        w->failed |= clFinish(q);
+        w->failed |= memcmp(data, got, size) != 0;
+        clReleaseEvent(e);
+        clReleaseMemObject(m);
+    }
+    clReleaseCommandQueue(q);
+    free(data);
+    free(got);
+    return NULL;
+}
+
+/* More threads than there are reply slots. */
+static void many_threads_at_once(void **state)
+{
+    static struct worker workers[80];
+
+    for (uint32_t i = 0; i < 80; i++) {
+        workers[i].seed = i;
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, compute,
+                                        &workers[i]), 0);
+    }
+    for (int i = 0; i < 80; i++) {
+        pthread_join(workers[i].thread, NULL);
+        assert_int_equal(workers[i].failed, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_user_event_holds_commands_back),
+        cmocka_unit_test(a_late_read_is_there_when_its_status_says_so),
+        cmocka_unit_test(an_error_travels_along_the_wait_list),
+        cmocka_unit_test(long_wait_lists),
+        cmocka_unit_test(profiles_are_in_order),
+        cmocka_unit_test(callbacks_are_called),
+        cmocka_unit_test(a_wait_holds_up_nobody_else),
+        cmocka_unit_test(many_threads_at_once),
+    };
+
+    return cmocka_run_group_tests_name("events", tests, rig_up, rig_down);
+}
