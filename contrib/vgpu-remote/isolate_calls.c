@@ -11,15 +11,24 @@
  * processes); mount, unshare, setns, pivot_root, chroot (another view of the system);
  * socket, connect, bind, listen, accept (network, and daemons of the host);
  * io_uring (does all of that unseen); bpf, perf_event_open, userfaultfd, keyctl,
- * module and kexec calls (attack surface); set*id, capset (privileges).
+ * module and kexec calls (attack surface); set*id, capset (privileges); setpgid,
+ * setsid (whoever leaves the worker's group outlives it).
+ *
+ * Some calls are let through in part, as they reach further than they look:
+ * - fcntl and ioctl can name a process to be sent any signal (F_SETOWN, F_SETSIG,
+ *   FIOSETOWN), put characters into a terminal (TIOCSTI), and make an eventfd
+ *   blocking that others share (F_SETFL, FIONBIO).
+ * - A datagram socket needs no connect() to reach every other on the host.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "isolate_stages.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -41,8 +50,8 @@ static const char *const allowed[] = {
     "getdents", "getdents64", "getcwd", "chdir", "fchdir", "rename",
     "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir",
     "symlink", "symlinkat", "link", "linkat", "umask", "ftruncate", "truncate",
-    "fallocate", "fsync", "fdatasync", "flock", "fcntl", "dup", "dup2", "dup3", "pipe", "pipe2",
-    "ioctl", "sendfile", "copy_file_range", "fadvise64",
+    "fallocate", "fsync", "fdatasync", "flock", "dup", "dup2", "dup3", "pipe", "pipe2",
+    "sendfile", "copy_file_range", "fadvise64",
     /* waiting */
     "select", "pselect6", "poll", "ppoll", "epoll_create", "epoll_create1",
     "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd",
@@ -50,7 +59,7 @@ static const char *const allowed[] = {
     "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
     /* threads and children */
     "fork", "vfork", "execve", "exit", "exit_group", "wait4", "waitid",
-    "getpid", "getppid", "gettid", "getpgrp", "getpgid", "getsid", "setpgid",
+    "getpid", "getppid", "gettid", "getpgrp", "getpgid", "getsid",
     "set_robust_list", "get_robust_list", "set_tid_address", "rseq", "futex",
     "futex_waitv", "sched_yield", "sched_getaffinity", "sched_setaffinity",
     "sched_getparam", "sched_getscheduler", "sched_get_priority_max",
@@ -115,6 +124,75 @@ static int pretend(scmp_filter_ctx ctx)
     return err;
 }
 
+/* Of fcntl, what is about one's own fds and files. */
+static int allow_fcntl(scmp_filter_ctx ctx)
+{
+    static const unsigned commands[] = {
+        F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_GETLK, F_SETLK,
+        F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ,
+        F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS,
+    };
+    int err = seccomp_rule_add(
+        ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A1(SCMP_CMP_EQ, F_SETFL),
+        SCMP_A2(SCMP_CMP_MASKED_EQ, O_NONBLOCK, O_NONBLOCK));
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]) && !err;
+         i++) {
+        err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+                               SCMP_A1(SCMP_CMP_EQ, commands[i]));
+    }
+    return err;
+}
+
+static int allow_ioctl_masked(scmp_filter_ctx ctx, unsigned mask, unsigned value)
+{
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                            SCMP_A1(SCMP_CMP_MASKED_EQ, mask << 8, value << 8));
+}
+
+/*
+ * All of ioctl but terminals' and sockets', whose numbers have 0x54 and 0x89 in
+ * their second byte. A filter can compare some bits with a value, and not say "other
+ * than": so the first two bits equal (as in neither), or those of one and any
+ * later bit not.
+ */
+static int allow_ioctl(scmp_filter_ctx ctx)
+{
+    static const unsigned denied[] = { 0x54, 0x89 };
+    static const unsigned harmless[] = {
+        TCGETS, TIOCGWINSZ, FIONREAD, FIOCLEX, FIONCLEX,
+    };
+    int err = allow_ioctl_masked(ctx, 0xc0, 0x00);
+
+    err = err ? err : allow_ioctl_masked(ctx, 0xc0, 0xc0);
+    for (size_t i = 0; i < 2; i++) {
+        for (unsigned bit = 1; bit < 0x40 && !err; bit <<= 1) {
+            err = allow_ioctl_masked(ctx, 0xc0 | bit, (denied[i] & 0xc0) |
+                                     (~denied[i] & bit));
+        }
+    }
+    for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]) && !err;
+         i++) {
+        err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                               SCMP_A1(SCMP_CMP_EQ, harmless[i]));
+    }
+    return err;
+}
+
+/* Pairs of sockets that reach only each other. */
+static int allow_socketpair(scmp_filter_ctx ctx)
+{
+    static const unsigned types[] = { SOCK_STREAM, SOCK_SEQPACKET };
+    int err = 0;
+
+    for (size_t i = 0; i < 2 && !err; i++) {
+        err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2,
+                               SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+                               SCMP_A1(SCMP_CMP_MASKED_EQ, 0xf, types[i]));
+    }
+    return err;
+}
+
 /* Calls that depend on an argument. */
 static int allow_some(scmp_filter_ctx ctx)
 {
@@ -135,10 +213,9 @@ static int allow_some(scmp_filter_ctx ctx)
         err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
                                SCMP_A0(SCMP_CMP_EQ, 0));
     }
-    if (!err) {
-        err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-                               SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-    }
+    err = err ? err : allow_socketpair(ctx);
+    err = err ? err : allow_fcntl(ctx);
+    err = err ? err : allow_ioctl(ctx);
     if (!err) {
         err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 0);
     }

@@ -218,6 +218,8 @@ static void client_put(struct server *s, struct client *c)
 static void client_close(struct server *s, struct client *c)
 {
     log_debug("%s: gone", c->name);
+    /* Closing alone is not enough: a worker just forked has a copy still. */
+    epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->fd, NULL);
     close(c->fd);
     c->fd = -1;
     s->n_clients--;

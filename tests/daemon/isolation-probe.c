@@ -10,12 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -76,6 +78,10 @@ static void try_network(void)
     DENIED(socket(AF_UNIX, SOCK_STREAM, 0));
     DENIED(socket(AF_NETLINK, SOCK_RAW, 0));
     DENIED(socketpair(AF_INET, SOCK_STREAM, 0, pair));
+    DENIED(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+    DENIED(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair));
+    DENIED(socketpair(AF_UNIX, SOCK_RAW, 0, pair));
+    ALLOWED(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
     ALLOWED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
     DENIED(connect(pair[0], &(struct sockaddr){ .sa_family = AF_UNIX }, 2));
     DENIED(syscall(SYS_io_uring_setup, 1, NULL));
@@ -95,6 +101,41 @@ static void try_others(pid_t other)
     DENIED(syscall(SYS_pidfd_open, other, 0));
     DENIED(kill(other, 0));
     ALLOWED(kill(getpid(), 0));
+}
+
+/* Ways to signal somebody, or to disturb who shares an fd, by an fd. */
+static void try_fds(pid_t other)
+{
+    struct f_owner_ex owner = { F_OWNER_PID, other };
+    int ends[2], pid = other, off = 0;
+
+    ALLOWED(pipe(ends));
+    DENIED(fcntl(ends[0], F_SETOWN, other));
+    DENIED(fcntl(ends[0], F_SETOWN_EX, &owner));
+    DENIED(fcntl(ends[0], F_SETSIG, SIGKILL));
+    DENIED(ioctl(ends[0], FIOSETOWN, &pid));
+    DENIED(ioctl(ends[0], SIOCSPGRP, &pid));
+    DENIED(ioctl(ends[0], FIONBIO, &off));
+    DENIED(syscall(SYS_ioctl, ends[0], 1ul << 32 | FIONBIO, &off));
+    DENIED(fcntl(ends[0], F_SETFL, 0));
+    ALLOWED(fcntl(ends[0], F_SETFL, O_NONBLOCK));
+    ALLOWED(fcntl(ends[0], F_GETFL));
+    ALLOWED(ioctl(ends[0], FIONREAD, &off));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* Leaving the group that the server kills when the worker has ended. */
+static void try_to_escape(void)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        _exit(setpgid(0, 0) < 0 && setsid() < 0 ? 0 : 1);
+    }
+    waitpid(pid, &status, 0);
+    expect(status == 0, "a child can leave the worker's group");
 }
 
 static void try_privileges(void)
@@ -146,6 +187,8 @@ static int worker(struct isolation *iso, const char *directory,
     try_files(secret);
     try_network();
     try_others(other);
+    try_fds(other);
+    try_to_escape();
     try_privileges();
     try_work();
     fflush(stdout);

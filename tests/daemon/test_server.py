@@ -109,6 +109,18 @@ def test_200_sessions_leave_nothing(server, client):
     assert len(list(server.tmp.glob("*/*"))) == 1  # the lock
 
 
+def test_hang_up_while_anothers_worker_starts_is_seen_once(server, client):
+    """The new worker holds a copy of every client's socket for a moment."""
+    for _ in range(100):
+        other = server.client("other")
+        context = client.context(start=False)
+        other.close()
+        context.sock.close()
+        os.close(context.doorbell)
+    vgpu.wait_until(lambda: client.status()["contexts"] == 0)
+    assert client.status()["clients"] == 1
+
+
 def test_killed_worker_is_seen_and_costs_nobody_else(server, client):
     victim, other = client.context("victim"), client.context("other")
     first, second = server.workers()
