@@ -1,0 +1,534 @@
+/*
+ * Programs and servers that end: forks, exits, and what a program is told when
+ * its worker or server is killed under it.
+ *
+ * Every program here is a child of the test, which itself never calls OpenCL. It
+ * runs under vgpu-run for the ICD loader's sake, with servers of its own.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "guest.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CL/cl_ext.h>
+
+#include "proto.h"
+
+#define LIMIT_MS 2000 /* a lost program ends within this time */
+
+static char dir[] = "/tmp/vgpu-life.XXXXXX";
+static char sock_path[64], log_path[64];
+static pid_t server;
+
+/* --- processes --------------------------------------------------------------------- */
+
+static void start_server(void)
+{
+    server = fork();
+    if (server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        unsetenv("OCL_ICD_VENDORS");
+        execl(getenv("VGPU_REMOTED"), "vgpu-remoted", "--socket", sock_path,
+              (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 1000 && access(sock_path, F_OK) < 0; i++) {
+        usleep(5000);
+    }
+    assert_int_equal(access(sock_path, F_OK), 0);
+    usleep(20000);
+    setenv("VGPU_SERVER", sock_path, 1);
+}
+
+static void stop_server(void)
+{
+    if (server > 0) {
+        kill(server, SIGKILL);
+        waitpid(server, NULL, 0);
+        server = 0;
+    }
+    unlink(sock_path);
+}
+
+/* The parent of process @pid; 0 if it is gone. */
+static pid_t parent_of(pid_t pid)
+{
+    char path[64], line[512];
+    pid_t parent = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    f = fopen(path, "r");
+    if (f && fgets(line, sizeof(line), f)) {
+        char *end = strrchr(line, ')');
+
+        if (end && end[2] != 'Z') {
+            sscanf(end + 3, "%d", &parent);
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return parent;
+}
+
+/* The processes below the server, the last made first; how many. */
+static int workers(pid_t *pids, int room)
+{
+    struct dirent *entry;
+    DIR *proc = opendir("/proc");
+    int n = 0;
+
+    while ((entry = readdir(proc))) {
+        pid_t pid = atoi(entry->d_name);
+        pid_t parent = pid ? parent_of(pid) : 0;
+
+        if (parent && (parent == server || parent_of(parent) == server) &&
+            pid != server) {
+            if (n < room) {
+                pids[n] = pid;
+            }
+            n++;
+        }
+    }
+    closedir(proc);
+    return n;
+}
+
+static void expect_no_workers(void)
+{
+    for (int i = 0; i < 400 && workers(NULL, 0); i++) {
+        usleep(5000);
+    }
+    assert_int_equal(workers(NULL, 0), 0);
+}
+
+/* A program; its stderr goes into the log. */
+static pid_t run(int (*program)(int ready), int *ready)
+{
+    int fds[2];
+    pid_t pid;
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    pid = fork();
+    if (pid == 0) {
+        int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+        dup2(log, 2);
+        close(fds[0]);
+        exit(program(fds[1]));
+    }
+    close(fds[1]);
+    if (ready) {
+        *ready = fds[0];
+    } else {
+        close(fds[0]);
+    }
+    return pid;
+}
+
+/* The program's exit status, 1000 if it did not end within @ms. */
+static int ends_within(pid_t pid, uint64_t ms)
+{
+    uint64_t end = now_ms() + ms;
+    int status;
+
+    while (now_ms() < end) {
+        if (waitpid(pid, &status, WNOHANG) == pid) {
+            return WIFEXITED(status) ? WEXITSTATUS(status)
+                                     : 500 + WTERMSIG(status);
+        }
+        usleep(2000);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return 1000;
+}
+
+static void await_ready(int fd)
+{
+    char c;
+
+    assert_int_equal(read(fd, &c, 1), 1);
+    close(fd);
+}
+
+static void say_ready(int fd)
+{
+    if (write(fd, "r", 1) != 1) {
+        exit(99);
+    }
+}
+
+/* How often @text stands in the log. */
+static int logged(const char *text)
+{
+    static char all[65536];
+    FILE *f = fopen(log_path, "r");
+    size_t n = f ? fread(all, 1, sizeof(all) - 1, f) : 0;
+    int count = 0;
+
+    if (f) {
+        fclose(f);
+    }
+    all[n] = '\0';
+    for (char *p = all; (p = strstr(p, text)); p++) {
+        count++;
+    }
+    return count;
+}
+
+/* --- programs ------------------------------------------------------------------------ */
+
+struct tools {
+    cl_context context;
+    cl_command_queue queue;
+    cl_mem mem;
+    cl_device_id device;
+};
+
+/* The error that stops it, or 0. */
+static cl_int set_up(struct tools *t)
+{
+    cl_platform_id platform;
+    cl_int err = clGetPlatformIDs(1, &platform, NULL);
+
+    if (!err) {
+        err = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &t->device, NULL);
+    }
+    if (!err) {
+        t->context = clCreateContext(NULL, 1, &t->device, NULL, NULL, &err);
+    }
+    if (!err) {
+        t->queue = clCreateCommandQueue(t->context, t->device, 0, &err);
+    }
+    if (!err) {
+        t->mem = clCreateBuffer(t->context, 0, 1 << 20, NULL, &err);
+    }
+    return err;
+}
+
+/* Whether data still come back as they were sent. */
+static cl_int use(struct tools *t, int value)
+{
+    static char data[1 << 20], got[1 << 20];
+    cl_int err;
+
+    memset(data, value, sizeof(data));
+    err = clEnqueueWriteBuffer(t->queue, t->mem, CL_FALSE, 0, sizeof(data),
+                               data, 0, NULL, NULL);
+    if (!err) {
+        err = clEnqueueReadBuffer(t->queue, t->mem, CL_TRUE, 0, sizeof(got),
+                                  got, 0, NULL, NULL);
+    }
+    return err ? err : memcmp(data, got, sizeof(got)) != 0;
+}
+
+static int once(int ready)
+{
+    struct tools t;
+
+    return set_up(&t) || use(&t, 5);
+}
+
+/* Works until it is told of an error, which is to be the right one; and stays. */
+static int for_ever(int ready)
+{
+    struct tools t;
+    cl_int err = set_up(&t);
+
+    if (err) {
+        return 1;
+    }
+    for (int i = 0; !err; i++) {
+        err = use(&t, i);
+        if (i == 10) {
+            say_ready(ready);
+        }
+    }
+    if (err != CL_OUT_OF_RESOURCES) {
+        return 2;
+    }
+    clCreateBuffer(t.context, 0, 64, NULL, &err);
+    return err != CL_OUT_OF_RESOURCES ||
+           clFinish(t.queue) != CL_OUT_OF_RESOURCES ||
+           clReleaseContext(t.context) != CL_SUCCESS ? 3 : 42;
+}
+
+/* Asleep in a call that nothing else would ever end. */
+static int asleep(int ready)
+{
+    struct tools t;
+    cl_event gate;
+
+    if (set_up(&t)) {
+        return 1;
+    }
+    gate = clCreateUserEvent(t.context, NULL);
+    say_ready(ready);
+    return clWaitForEvents(1, &gate) == CL_OUT_OF_RESOURCES ? 42 : 2;
+}
+
+/* Ends with commands in flight and nothing released. */
+static int careless(int ready)
+{
+    struct tools t;
+    static char data[1 << 20];
+    cl_event gate;
+
+    if (set_up(&t)) {
+        return 1;
+    }
+    gate = clCreateUserEvent(t.context, NULL);
+    clEnqueueWriteBuffer(t.queue, t.mem, CL_FALSE, 0, sizeof(data), data, 1,
+                         &gate, NULL);
+    clEnqueueReadBuffer(t.queue, t.mem, CL_FALSE, 0, sizeof(data), data, 0,
+                        NULL, NULL);
+    return 0;
+}
+
+static int child_status(pid_t pid)
+{
+    int status;
+
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status)
+               ? WEXITSTATUS(status) : 77;
+}
+
+/* The child goes on with OpenCL by itself; neither disturbs the other. */
+static int forks(int ready)
+{
+    struct tools t, own;
+    pid_t pid;
+
+    if (set_up(&t) || use(&t, 1)) {
+        return 1;
+    }
+    pid = fork();
+    if (pid == 0) {
+        /* Its parent's objects are dead in it. */
+        if (clFinish(t.queue) != CL_INVALID_COMMAND_QUEUE) {
+            _exit(2);
+        }
+        /* The device is still that device. */
+        own = t;
+        own.context = clCreateContext(NULL, 1, &t.device, NULL, NULL, NULL);
+        if (!own.context || set_up(&own) || use(&own, 2)) {
+            _exit(3);
+        }
+        exit(0);
+    }
+    for (int i = 0; i < 20; i++) {
+        if (use(&t, i)) {
+            return 4;
+        }
+    }
+    return child_status(pid) || use(&t, 3) ? 5 : 0;
+}
+
+/* A child that only ends, by exit() and by _exit(). */
+static int forks_idly(int ready)
+{
+    struct tools t;
+
+    if (set_up(&t)) {
+        return 1;
+    }
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = fork();
+
+        if (pid == 0 && i) {
+            exit(0);
+        } else if (pid == 0) {
+            _exit(0);
+        }
+        if (child_status(pid) || use(&t, i)) {
+            return 2;
+        }
+    }
+    return 0;
+}
+
+static int finds_nothing(int ready)
+{
+    cl_platform_id p;
+    cl_uint n = 7;
+
+    clGetPlatformIDs(1, &p, &n);
+    /* Again: it is said once. */
+    return clGetPlatformIDs(1, &p, &n) == CL_PLATFORM_NOT_FOUND_KHR && n == 0
+               ? 0 : 1;
+}
+
+/* --- tests ------------------------------------------------------------------------------ */
+
+static void programs_fork(void **state)
+{
+    assert_int_equal(ends_within(run(forks, NULL), 20000), 0);
+    assert_int_equal(ends_within(run(forks_idly, NULL), 20000), 0);
+    expect_no_workers();
+}
+
+static void careless_programs_leave_nothing(void **state)
+{
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(ends_within(run(careless, NULL), 20000), 0);
+    }
+    expect_no_workers();
+}
+
+static void killed_programs_leave_nothing(void **state)
+{
+    int ready;
+    pid_t pid = run(for_ever, &ready);
+
+    await_ready(ready);
+    kill(pid, SIGKILL);
+    assert_int_equal(ends_within(pid, LIMIT_MS), 500 + SIGKILL);
+    expect_no_workers();
+}
+
+static void kill_workers(void)
+{
+    pid_t pids[16];
+    int n = workers(pids, 16);
+
+    assert_in_range(n, 1, 16);
+    for (int i = 0; i < n; i++) {
+        kill(pids[i], SIGKILL);
+    }
+}
+
+static void a_killed_worker_is_an_error(void **state)
+{
+    int (*const programs[])(int) = { for_ever, asleep };
+
+    for (int i = 0; i < 2; i++) {
+        int ready;
+        pid_t pid = run(programs[i], &ready);
+
+        await_ready(ready);
+        usleep(50000);
+        kill_workers();
+        assert_int_equal(ends_within(pid, LIMIT_MS), 42);
+        /* The next one does not notice. */
+        assert_int_equal(ends_within(run(once, NULL), 20000), 0);
+    }
+    expect_no_workers();
+}
+
+static void a_killed_server_is_an_error(void **state)
+{
+    int (*const programs[])(int) = { for_ever, asleep };
+
+    for (int i = 0; i < 2; i++) {
+        int ready;
+        pid_t pid = run(programs[i], &ready);
+
+        await_ready(ready);
+        usleep(50000);
+        stop_server();
+        assert_int_equal(ends_within(pid, LIMIT_MS), 42);
+        start_server();
+        assert_int_equal(ends_within(run(once, NULL), 20000), 0);
+    }
+}
+
+static void without_a_server_there_is_no_platform(void **state)
+{
+    unlink(log_path);
+    setenv("VGPU_SERVER", "/tmp/no-such-directory/socket", 1);
+    assert_int_equal(ends_within(run(finds_nothing, NULL), LIMIT_MS), 0);
+    assert_int_equal(logged("nobody answers at '/tmp/no-such-directory"), 1);
+    setenv("VGPU_SERVER", sock_path, 1);
+}
+
+/* A server from the future: it says who it is, and hangs up. */
+static pid_t start_other_version(const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    pid_t pid;
+
+    strcpy(addr.sun_path, path);
+    assert_int_equal(bind(sock, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(sock, 4), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct proto_welcome welcome = {
+            .type = PROTO_WELCOME,
+            .version = 4711,
+            .status = EPROTONOSUPPORT,
+        };
+        union proto_any m;
+        int fds[PROTO_FDS_MAX], peer = accept(sock, NULL, NULL);
+
+        proto_recv(peer, &m, fds);
+        proto_send(peer, &welcome, NULL, 0);
+        _exit(0);
+    }
+    close(sock);
+    return pid;
+}
+
+static void another_version_is_named(void **state)
+{
+    char path[64], own[32];
+    pid_t other;
+
+    snprintf(path, sizeof(path), "%s/other", dir);
+    snprintf(own, sizeof(own), "has %u", VGPU_PROTOCOL_VERSION);
+    unlink(log_path);
+    other = start_other_version(path);
+    setenv("VGPU_SERVER", path, 1);
+    assert_int_equal(ends_within(run(finds_nothing, NULL), LIMIT_MS), 0);
+    assert_int_equal(logged("protocol version 4711"), 1);
+    assert_int_equal(logged(own), 1);
+    waitpid(other, NULL, 0);
+    unlink(path);
+    setenv("VGPU_SERVER", sock_path, 1);
+}
+
+static int up(void **state)
+{
+    if (!getenv("VGPU_REMOTED") || !mkdtemp(dir)) {
+        return -1;
+    }
+    snprintf(sock_path, sizeof(sock_path), "%s/socket", dir);
+    snprintf(log_path, sizeof(log_path), "%s/log", dir);
+    start_server();
+    return 0;
+}
+
+static int down(void **state)
+{
+    stop_server();
+    unlink(log_path);
+    rmdir(dir);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(programs_fork),
+        cmocka_unit_test(careless_programs_leave_nothing),
+        cmocka_unit_test(killed_programs_leave_nothing),
+        cmocka_unit_test(a_killed_worker_is_an_error),
+        cmocka_unit_test(a_killed_server_is_an_error),
+        cmocka_unit_test(without_a_server_there_is_no_platform),
+        cmocka_unit_test(another_version_is_named),
+    };
+
+    return cmocka_run_group_tests_name("life", tests, up, down);
+}
