@@ -89,10 +89,6 @@ def head(api, what, includes):
     return w
 
 
-def api_headers(api):
-    return list(api.headers)
-
-
 def as_item(expression, t):
     """@expression of type @t as the 64-bit item that crosses the wire."""
     if isinstance(t, Scalar) and t.signed and t.size < 8:

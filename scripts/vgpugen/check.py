@@ -89,7 +89,7 @@ def check_call(api, call):
                    "code; choose another")
         check_param(api, call, p)
     check_reply(call)
-    check_words(api, call)
+    check_words(call)
 
 
 def resolve_types(api, call):
@@ -298,7 +298,7 @@ def check_reply(call):
                f"bytes, and a reply area has {REPLY_SIZE}")
 
 
-def check_words(api, call):
+def check_words(call):
     outputs = [p for p in call.sent
                if (p.is_out_scalar or p.is_out_array) and not p.is_late]
     if outputs and not always_waits(call):

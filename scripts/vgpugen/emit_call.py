@@ -231,7 +231,7 @@ def emit_call(api, call, w):
         wait = "wait"
     else:
         wait = call.wait
-    emit_locals(call, w, arrays, bulk_ins, bulk_outs, lates)
+    emit_locals(w, arrays, bulk_ins, bulk_outs, lates)
     w("    struct call c;\n")
     for p in lates:
         w(f"    if ({p.name}_span) {{")
@@ -246,7 +246,7 @@ def emit_call(api, call, w):
     w("    return ret;\n}\n")
 
 
-def emit_locals(call, w, arrays, bulk_ins, bulk_outs, lates):
+def emit_locals(w, arrays, bulk_ins, bulk_outs, lates):
     for p in arrays:
         if needs_count(p):
             w(f"    size_t n_{p.name} = {first_count(p)};")

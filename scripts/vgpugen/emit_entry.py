@@ -3,7 +3,7 @@
 all of them for the ICD loader, and API_proto_check.c, which compares every
 prototype in the description with the one in the API's own header."""
 
-from .cgen import Writer, count_expression, head, signature
+from .cgen import count_expression, head, signature
 
 PARAM_ERROR = "CL_INVALID_VALUE"
 MEMORY_ERROR = "CL_OUT_OF_HOST_MEMORY"
@@ -201,6 +201,31 @@ def emit_null_checks(call, w):
 
 
 def emit_body(api, call, lists, events, queue, anchor, w):
+    make = f"call_{call.name}({', '.join(call_args(call, lists, anchor))})"
+    if not lists and not events:
+        w(f"    return {make};")
+        return
+    emit_lists(api, lists, queue, w)
+    for p in events:
+        w(f"    id_{p.name} = cl_event_begin({queue.name}, {call.command}, "
+          f"{p.name});")
+        w(f"    if ({p.name} && !id_{p.name}) {{")
+        if lists:
+            w(f"        err = {MEMORY_ERROR};\n        goto out;\n    }}")
+        else:
+            w(f"        return {MEMORY_ERROR};\n    }}")
+    w(f"    err = {make};")
+    for p in events:
+        w(f"    cl_event_end({queue.name}, id_{p.name}, {p.name}, err);")
+    if lists:
+        w("out:")
+    for p in lists:
+        w(f"    ids_end(&ids_{p.name});")
+    w("    return err;")
+
+
+def call_args(call, lists, anchor):
+    """What the caller gets, once all ids are known."""
     args = [f"session_of({anchor.name})"]
     for p in call.sent:
         if p in lists:
@@ -210,13 +235,13 @@ def emit_body(api, call, lists, events, queue, anchor, w):
             args.append(f"id_{p.name}")
         else:
             args.append(p.name)
-    make = f"call_{call.name}({', '.join(args)})"
-    if not lists and not events:
-        w(f"    return {make};")
-        return
+    return args
+
+
+def emit_lists(api, lists, queue, w):
+    """Room for the ids of all lists, and then the ids."""
     for i, p in enumerate(lists):
-        count = count_expression(p)
-        w(f"    if (!ids_begin(&ids_{p.name}, {count})) {{")
+        w(f"    if (!ids_begin(&ids_{p.name}, {count_expression(p)})) {{")
         for q in lists[:i]:
             w(f"        ids_end(&ids_{q.name});")
         w(f"        return {MEMORY_ERROR};\n    }}")
@@ -234,22 +259,6 @@ def emit_body(api, call, lists, events, queue, anchor, w):
             w(f"    {text}")
     if lists:
         w("    if (err != CL_SUCCESS) {\n        goto out;\n    }")
-    for p in events:
-        w(f"    id_{p.name} = cl_event_begin({queue.name}, {call.command}, "
-          f"{p.name});")
-        w(f"    if ({p.name} && !id_{p.name}) {{")
-        if lists:
-            w(f"        err = {MEMORY_ERROR};\n        goto out;\n    }}")
-        else:
-            w(f"        return {MEMORY_ERROR};\n    }}")
-    w(f"    err = {make};")
-    for p in events:
-        w(f"    cl_event_end({queue.name}, id_{p.name}, {p.name}, err);")
-    if lists:
-        w("out:")
-    for p in lists:
-        w(f"    ids_end(&ids_{p.name});")
-    w("    return err;")
 
 
 def emit_todo(api, todo, w):

@@ -51,13 +51,13 @@ def rows(api):
             found.append((item.name, "shim", doc))
         elif kind == "todo":
             found.append((item.name, "missing",
-                          f"{error_of(api, item)}. {doc}".strip()))
+                          f"{error_of(item)}. {doc}".strip()))
         elif kind == "absent":
             found.append((item.name, "none", doc))
     return found
 
 
-def error_of(api, todo):
+def error_of(todo):
     return "NULL" if "*" in todo.ret else \
         "nothing" if todo.ret == "void" else todo.error
 

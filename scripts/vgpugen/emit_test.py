@@ -42,7 +42,7 @@ def emit_fake(api, call, w):
         emit_expect(api, call, p, pre, w)
     w("    }")
     for p in call.sent:
-        emit_touch(call, p, pre, w)
+        emit_touch(p, pre, w)
     emit_outputs(api, call, pre, w)
     emit_return(api, call, by_hand, w)
     w("}\n")
@@ -113,7 +113,7 @@ def extent_of(p, pre):
     return " * ".join(terms)
 
 
-def emit_touch(call, p, pre, w):
+def emit_touch(p, pre, w):
     """Under ASan: all that was promised is there."""
     name = pre + p.name
     if p.is_in and p.extent.kind in ("one", "product"):
