@@ -217,6 +217,7 @@ int call_begin(struct call *c, struct session *s, enum vgpu_api api,
     memset(at + bytes, 0, header.size - bytes);
     wire_out_init(&c->out, at + sizeof(header), payload);
     c->session = s;
+    c->start = at;
     c->size = header.size;
     c->slot = header.slot;
     c->seq = header.seq;
@@ -232,12 +233,34 @@ fail:
     return -1;
 }
 
+static void (*trace)(enum vgpu_api api, uint16_t number, const void *payload,
+                     size_t size);
+
+void call_trace(void (*fn)(enum vgpu_api api, uint16_t number,
+                           const void *payload, size_t size))
+{
+    trace = fn;
+}
+
+/* The message of @c, which is complete and not published yet. */
+static void trace_message(struct call *c)
+{
+    struct wire_header header;
+    uint8_t *at = c->start;
+
+    memcpy(&header, at, sizeof(header));
+    trace(header.api, header.call, at + sizeof(header), header.payload);
+}
+
 void call_send(struct call *c)
 {
     struct session *s = c->session;
     bool asleep;
 
     assert(!c->out.bad && c->out.p == c->out.end);
+    if (trace) {
+        trace_message(c);
+    }
     s->calls++;
     asleep = ring_commit(&s->producer, c->size);
     c->tail = s->producer.tail;

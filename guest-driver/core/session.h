@@ -77,6 +77,7 @@ struct call {
     struct session *session;
     struct wire_out out;  /* between begin and send: the payload, to be filled */
     struct wire_in reply; /* between wait and end: the answer's payload */
+    uint8_t *start;       /* of the message */
     uint32_t size;        /* of the message */
     uint32_t slot;        /* 0: no answer wanted */
     uint32_t seq;
@@ -128,6 +129,13 @@ void call_end(struct call *c);
  */
 void call_answer_begin(void);
 int32_t call_answer_end(int32_t error, int32_t lost);
+
+/**
+ * call_trace: have @fn see every message, in the order in which the worker gets
+ * them. Before the first call.
+ */
+void call_trace(void (*fn)(enum vgpu_api api, uint16_t number,
+                           const void *payload, size_t size));
 
 /* --- shared memory -------------------------------------------------------- */
 

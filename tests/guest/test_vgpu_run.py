@@ -1,0 +1,135 @@
+"""vgpu-run: whom it asks, what it passes on, and that it leaves nothing behind.
+
+The program lists devices, or is a shell.
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+VGPU_RUN = os.environ["VGPU_RUN"]
+REMOTED = os.environ["VGPU_REMOTED"]
+DEVICES = os.environ["VGPU_PROGRAM"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs vgpu-run with its own directory for temporary files."""
+    tmp = tmp_path / "t"
+    tmp.mkdir()
+
+    def run(*args, **env):
+        end = subprocess.run([VGPU_RUN, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, timeout=100, env={**os.environ, "TMPDIR": str(tmp), **env})
+        assert not list(tmp.iterdir()), "vgpu-run left files behind"
+        return end
+
+    return run
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A vgpu-remoted of its own that prints calls; (socket, trace)."""
+    path, trace = tmp_path / "socket", tmp_path / "server-trace"
+    process = subprocess.Popen([REMOTED, "--socket", path, "--trace", trace])
+    end = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    yield path, trace
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 200])
+def test_the_programs_status_is_passed_on(run, status):
+    assert run("sh", "-c", f"exit {status}").returncode == status
+
+
+def test_a_signal_is_a_status_as_in_a_shell(run):
+    assert run("sh", "-c", "kill -9 $$").returncode == 128 + signal.SIGKILL
+
+
+def test_a_missing_program_is_127(run):
+    end = run("no-such-program")
+    assert end.returncode == 127
+    assert "no-such-program" in end.stderr
+
+
+@pytest.mark.parametrize("args", [[], ["--no-such-option"], ["--server"]])
+def test_wrong_usage_says_where_to_look(run, args):
+    end = run(*args)
+    assert end.returncode == 125
+    assert "--help" in end.stderr
+
+
+def test_help_names_every_option(run):
+    text = run("--help").stdout
+    for word in ("--server", "--preload", "VGPU_DEBUG", "VGPU_STATS", "VGPU_TRACE", "VGPU_PERF"):
+        assert word in text
+
+
+def test_the_program_sees_our_device_alone(run):
+    end = run(DEVICES)
+    names = re.findall(r"(?:platform|device): (.*)", end.stdout)
+    assert len(names) >= 2
+    assert all(name.endswith(" via vgpu-remote") for name in names), end.stdout
+
+
+def test_the_private_server_ends_with_the_program(run):
+    pids = run("sh", "-c", "pgrep -P $PPID vgpu-remoted").stdout.split()
+    assert len(pids) == 1
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_a_terminated_run_ends_its_program_and_server(tmp_path):
+    process = subprocess.Popen([VGPU_RUN, "sh", "-c", "pgrep -P $PPID; exec sleep 100"], stdout=subprocess.PIPE,
+                               text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    pids = [process.stdout.readline().strip() for _ in range(2)]
+    time.sleep(0.1)
+    process.terminate()
+    assert process.wait(10) == 128 + signal.SIGTERM
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_that_server_there_is_a_sentence_and_no_platform(run, tmp_path):
+    end = run("--server", tmp_path / "nobody", DEVICES)
+    assert not end.stdout
+    assert end.stderr.count("nobody answers at") == 1
+
+
+def test_both_ends_print_the_same_calls(run, server, tmp_path):
+    path, trace = server
+    own = tmp_path / "own-trace"
+    end = run("--server", path, DEVICES, VGPU_TRACE=str(own))
+    assert end.returncode == 0
+    lines = own.read_text().splitlines()
+    assert len(lines) > 5
+    assert lines == trace.read_text().splitlines()
+    assert not [line for line in lines if "malformed" in line]
+
+
+def test_stats_are_printed_at_the_end(run):
+    end = run(DEVICES, VGPU_STATS="1")
+    found = re.search(r"vgpu-remote: calls=(\d+) doorbells=(\d+) sleeps=(\d+)", end.stderr)
+    assert found and int(found[1]) > 5, end.stderr
+
+
+def test_an_unknown_switch_is_named(run):
+    end = run(DEVICES, VGPU_PERF="no_spin,no_sense")
+    assert "'no_sense'" in end.stderr and "no_async_create" in end.stderr
+    assert "via vgpu-remote" in end.stdout
+
+
+def test_preloaded_functions_come_before_a_loaders(run):
+    end = run("--preload", DEVICES, "--no-vendors")
+    assert end.returncode == 0 and "via vgpu-remote" in end.stdout, end.stdout + end.stderr
+    # Without them, that loader finds nothing.
+    assert run(DEVICES, "--no-vendors").returncode == 1
