@@ -133,7 +133,11 @@ static uint8_t *reserve(struct session *s, uint32_t size)
     void *at;
 
     while (!(at = ring_reserve(&s->producer, size))) {
-        if (slot_wait(s, 0, ring_space_position(&s->producer, size)) < 0) {
+        /* Until half of the ring is free, not to be woken by every message. */
+        uint32_t half = s->producer.tail - s->producer.size / 2;
+        uint32_t want = ring_space_position(&s->producer, size);
+
+        if (slot_wait(s, 0, ring_reached(half, want) ? half : want) < 0) {
             return NULL;
         }
     }

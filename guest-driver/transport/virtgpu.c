@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -277,15 +278,28 @@ static int sleep_for(struct transport *t, uint32_t ring, uint32_t seq)
     return err;
 }
 
+#define NAP_MIN_NS 1000000
+#define NAP_MAX_NS 16000000
+
 static int virtgpu_wait(struct transport *t, void *ring_map, uint32_t ring,
                         uint32_t seq)
 {
     struct ring_slot *slot = ring_slot(ring_map, ring);
+    long nap_ns = 0;
 
     while (!ring_slot_is_done(slot, seq)) {
-        if (ring_fatal(ring_map) || sleep_for(t, ring, seq) < 0) {
+        if (ring_fatal(ring_map)) {
             return -EPIPE;
         }
+        /* A fence that came too early: the device holds no more waits for now. */
+        if (nap_ns) {
+            nanosleep(&(struct timespec){ .tv_nsec = nap_ns }, NULL);
+        }
+        if (sleep_for(t, ring, seq) < 0) {
+            return -EPIPE;
+        }
+        nap_ns = nap_ns ? (nap_ns < NAP_MAX_NS ? 2 * nap_ns : nap_ns)
+                        : NAP_MIN_NS;
     }
     return 0;
 }
