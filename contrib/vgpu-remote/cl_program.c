@@ -7,6 +7,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,12 @@ void serve_vclCreateProgramWithBinary(struct request *r,
     free(copy);
 }
 
+/*
+ * A program that is built again gets other binaries. Builds run beside each
+ * other, but not between the question how long a binary is and its copy.
+ */
+static pthread_rwlock_t binaries_change = PTHREAD_RWLOCK_INITIALIZER;
+
 /* --- building -------------------------------------------------------------------------- */
 
 void serve_vclBuildProgram(struct request *r, struct vclBuildProgram_args *a)
@@ -93,8 +100,10 @@ void serve_vclBuildProgram(struct request *r, struct vclBuildProgram_args *a)
     }
     clRetainProgram(a->program);
     session_block_begin(r);
+    pthread_rwlock_rdlock(&binaries_change);
     a->ret = clBuildProgram(a->program, a->num_devices, a->device_list, options,
                             NULL, NULL);
+    pthread_rwlock_unlock(&binaries_change);
     clReleaseProgram(a->program);
     free(options);
 }
@@ -148,9 +157,11 @@ void serve_vclCompileProgram(struct request *r,
     clRetainProgram(a->program);
     retain_programs(a->input_headers, n);
     session_block_begin(r);
+    pthread_rwlock_rdlock(&binaries_change);
     a->ret = clCompileProgram(a->program, a->num_devices, a->device_list,
                               options, n, n ? a->input_headers : NULL,
                               n ? names : NULL, NULL, NULL);
+    pthread_rwlock_unlock(&binaries_change);
     release_programs(a->input_headers, n);
     clReleaseProgram(a->program);
 out:
@@ -238,7 +249,9 @@ void serve_vclGetProgramBinary(struct request *r,
 {
     clRetainProgram(a->program);
     session_block_begin(r);
+    pthread_rwlock_wrlock(&binaries_change);
     a->ret = serve_binary(a);
+    pthread_rwlock_unlock(&binaries_change);
     clReleaseProgram(a->program);
 }
 
@@ -300,17 +313,58 @@ void serve_vclCreateKernel(struct request *r, struct vclCreateKernel_args *a)
     }
 }
 
+/* Types of eight bytes that no program can give another meaning. */
+static bool is_number(const char *type)
+{
+    static const char *const numbers[] = {
+        "ulong", "long", "size_t", "ptrdiff_t", "intptr_t", "uintptr_t",
+        "double", "float2", "int2", "uint2", "short4", "ushort4", "half4",
+        "char8", "uchar8",
+    };
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (strcmp(type, numbers[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * A value that is as long as a handle is one if the argument takes one: the guest's
- * bytes must never become a pointer here.
+ * bytes must never become a pointer here. The type's name says so only if it is
+ * a number's: any other may be a typedef of sampler_t or queue_t. Then the host is asked
+ * what it does with no object: a plain value takes a NULL, and is never without
+ * a value.
  */
+static cl_int check_bytes(cl_kernel kernel, cl_uint index)
+{
+    enum opencl_arg_kind kind = arg_kind(kernel, index);
+    void *none = NULL;
+    char type[16];
+    cl_int err;
+
+    if (kind == OPENCL_ARG_MEM || kind == OPENCL_ARG_SAMPLER) {
+        return CL_INVALID_ARG_VALUE;
+    }
+    if (clGetKernelArgInfo(kernel, index, CL_KERNEL_ARG_TYPE_NAME,
+                           sizeof(type), type, NULL) == CL_SUCCESS &&
+        is_number(type)) {
+        return CL_SUCCESS;
+    }
+    err = clSetKernelArg(kernel, index, sizeof(none), &none);
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    return clSetKernelArg(kernel, index, sizeof(none), NULL) == CL_SUCCESS
+               ? CL_INVALID_ARG_VALUE : CL_SUCCESS;
+}
+
 void serve_vclSetKernelArg(struct request *r, struct vclSetKernelArg_args *a)
 {
     if (a->arg_value && a->arg_size == sizeof(void *)) {
-        enum opencl_arg_kind kind = arg_kind(a->kernel, a->arg_index);
-
-        if (kind == OPENCL_ARG_MEM || kind == OPENCL_ARG_SAMPLER) {
-            a->ret = CL_INVALID_ARG_VALUE;
+        a->ret = check_bytes(a->kernel, a->arg_index);
+        if (a->ret != CL_SUCCESS) {
             return;
         }
     }

@@ -204,3 +204,8 @@ uint64_t blob_size(const struct blob *b)
 {
     return b->size;
 }
+
+uint64_t blob_id(const struct blob *b)
+{
+    return b->id;
+}

@@ -44,7 +44,8 @@ void blob_unref(struct blob *b);
 /** blob_at: its memory from @offset on, or NULL if it has not @size bytes there. */
 void *blob_at(struct blob *b, uint64_t offset, uint64_t size);
 
-/** blob_size: in bytes, whole pages. */
+/** blob_size: in bytes, whole pages. blob_id: what it was made as. */
 uint64_t blob_size(const struct blob *b);
+uint64_t blob_id(const struct blob *b);
 
 #endif

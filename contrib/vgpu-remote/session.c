@@ -458,10 +458,23 @@ struct handles *session_handles(struct session *s)
     return s->handles;
 }
 
+/*
+ * The same blob each time that a call asks: the guest may have given it up since, and
+ * have another under that id.
+ */
+static struct blob *find_blob(struct request *r, uint64_t id)
+{
+    for (unsigned i = 0; i < r->pins; i++) {
+        if (blob_id(r->pinned[i]) == id) {
+            return blob_ref(r->pinned[i]);
+        }
+    }
+    return memory_get(r->session->p.memory, id);
+}
+
 struct blob *session_span_blob(struct request *r, const struct wire_span *span)
 {
-    struct blob *b = memory_get(r->session->p.memory,
-                                span->blob & ~WIRE_SPAN_FLAGS);
+    struct blob *b = find_blob(r, span->blob & ~WIRE_SPAN_FLAGS);
 
     if (b && !blob_at(b, span->offset, span->size)) {
         blob_unref(b);

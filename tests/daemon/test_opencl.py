@@ -68,16 +68,20 @@ def test_argument_kinds(cl):
 
 
 @pytest.mark.parametrize("argument", ["__global int *", "sampler_t ",
-                                      "read_only image2d_t "])
+                                      "read_only image2d_t ", "alias "])
 def test_a_guests_bytes_never_become_a_handle(cl, argument):
-    kernel, _ = cl.kernel(f"__kernel void f({argument}a) {{}}", "f")
+    kernel, _ = cl.kernel("typedef sampler_t alias;"
+                          f"__kernel void f({argument}a) {{}}", "f")
     answer = cl.raw("vclSetKernelArg", kernel=kernel, arg_index=0, arg_size=8,
                     arg_value=b"\x10\x20\x30\x40\x50\x60\x70\x00")
     assert answer["ret"] == opencl.INVALID_ARG_VALUE
 
 
-def test_values_of_eight_bytes_arrive(cl):
-    kernel, _ = cl.kernel("__kernel void f(__global ulong *a, ulong b)"
+@pytest.mark.parametrize("kind", ["ulong", "own", "pair"])
+def test_values_of_eight_bytes_arrive(cl, kind):
+    kernel, _ = cl.kernel("typedef ulong own;"
+                          "typedef struct { int a, b; } pair;"
+                          f"__kernel void f(__global {kind} *a, {kind} b)"
                           "{ *a = b; }", "f")
     buffer = cl.buffer(8)
     cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)

@@ -29,6 +29,9 @@ struct fake {
     void *gone_data;
     cl_device_id device; /* a queue's */
     cl_command_queue_properties flags;
+    void *late; /* an event's: memory that its command still uses */
+    size_t late_size;
+    bool late_write;
 };
 
 static struct fake *all;
@@ -48,6 +51,8 @@ void fake_begin(struct fuzz_input *in)
     chance = in;
     calls = 0;
 }
+
+static void complete(struct fake *event);
 
 static void destroy(struct fake *f)
 {
@@ -148,6 +153,7 @@ static cl_int release(void *handle, enum kind kind)
     struct fake *f = check(handle, kind);
 
     if (--f->refs == 0) {
+        complete(f);
         destroy(f);
     }
     return CL_SUCCESS;
@@ -163,6 +169,17 @@ static void read_bytes(const void *p, size_t n)
         sum += ((const uint8_t *)p)[i];
     }
     sink = sum;
+}
+
+/* The end of a command. */
+static void complete(struct fake *event)
+{
+    if (event->late && event->late_write) {
+        memset(event->late, 0x5a, event->late_size);
+    } else {
+        read_bytes(event->late, event->late_size);
+    }
+    event->late = NULL;
 }
 
 static void read_text(const char *s)
@@ -792,6 +809,9 @@ cl_int clSetUserEventStatus(cl_event e, cl_int status)
 cl_int clWaitForEvents(cl_uint n, const cl_event *list)
 {
     check_all(list, n, EVENT);
+    for (cl_uint i = 0; list && i < n; i++) {
+        complete((struct fake *)list[i]);
+    }
     return n && list ? fails() : CL_INVALID_VALUE;
 }
 
@@ -808,7 +828,7 @@ cl_int clReleaseEvent(cl_event e)
 cl_int clGetEventInfo(cl_event e, cl_event_info name, size_t size, void *value,
                       size_t *size_ret)
 {
-    check(e, EVENT);
+    complete(check(e, EVENT));
     if (name == CL_EVENT_COMMAND_EXECUTION_STATUS) {
         if (value && size < sizeof(cl_int)) {
             return CL_INVALID_VALUE;
@@ -849,6 +869,22 @@ static cl_int command(cl_command_queue q, cl_uint n, const cl_event *list,
     return bad;
 }
 
+/* The same, of a command that uses the @size bytes at @ptr until it has ended. */
+static cl_int transfer(cl_command_queue q, cl_uint n, const cl_event *list,
+                       cl_event *event, cl_int bad, const void *ptr,
+                       size_t size, bool write)
+{
+    bad = command(q, n, list, event, bad);
+    if (!bad && event) {
+        struct fake *f = (struct fake *)*event;
+
+        f->late = (void *)ptr;
+        f->late_size = size;
+        f->late_write = write;
+    }
+    return bad;
+}
+
 /* Whether @size bytes at @offset lie in @m, which commands may then use. */
 static cl_int within(cl_mem m, size_t offset, size_t size)
 {
@@ -872,7 +908,7 @@ cl_int clEnqueueReadBuffer(cl_command_queue q, cl_mem m, cl_bool block,
     if (!bad) {
         write_bytes(ptr, size);
     }
-    return command(q, n, list, event, bad);
+    return transfer(q, n, list, event, bad, ptr, size, true);
 }
 
 cl_int clEnqueueWriteBuffer(cl_command_queue q, cl_mem m, cl_bool block,
@@ -884,7 +920,7 @@ cl_int clEnqueueWriteBuffer(cl_command_queue q, cl_mem m, cl_bool block,
     if (!bad) {
         read_bytes(ptr, size);
     }
-    return command(q, n, list, event, bad);
+    return transfer(q, n, list, event, bad, ptr, size, false);
 }
 
 /*
@@ -929,7 +965,8 @@ cl_int clEnqueueReadBufferRect(cl_command_queue q, cl_mem m, cl_bool block,
     if (end) {
         ((uint8_t *)ptr)[end - 1] = 1;
     }
-    return command(q, n, list, event, end ? 0 : CL_INVALID_VALUE);
+    return transfer(q, n, list, event, end ? 0 : CL_INVALID_VALUE, ptr, end,
+                    true);
 }
 
 cl_int clEnqueueWriteBufferRect(cl_command_queue q, cl_mem m, cl_bool block,
@@ -947,7 +984,8 @@ cl_int clEnqueueWriteBufferRect(cl_command_queue q, cl_mem m, cl_bool block,
     if (end) {
         read_bytes((const uint8_t *)ptr + end - 1, 1);
     }
-    return command(q, n, list, event, end ? 0 : CL_INVALID_VALUE);
+    return transfer(q, n, list, event, end ? 0 : CL_INVALID_VALUE, ptr, end,
+                    false);
 }
 
 cl_int clEnqueueFillBuffer(cl_command_queue q, cl_mem m, const void *pattern,
@@ -1006,7 +1044,8 @@ cl_int clEnqueueReadImage(cl_command_queue q, cl_mem m, cl_bool block,
     if (end) {
         ((uint8_t *)ptr)[end - 1] = 1;
     }
-    return command(q, n, list, event, end ? 0 : CL_INVALID_VALUE);
+    return transfer(q, n, list, event, end ? 0 : CL_INVALID_VALUE, ptr, end,
+                    true);
 }
 
 cl_int clEnqueueWriteImage(cl_command_queue q, cl_mem m, cl_bool block,
@@ -1021,7 +1060,8 @@ cl_int clEnqueueWriteImage(cl_command_queue q, cl_mem m, cl_bool block,
     if (end) {
         read_bytes((const uint8_t *)ptr + end - 1, 1);
     }
-    return command(q, n, list, event, end ? 0 : CL_INVALID_VALUE);
+    return transfer(q, n, list, event, end ? 0 : CL_INVALID_VALUE, ptr, end,
+                    false);
 }
 
 cl_int clEnqueueFillImage(cl_command_queue q, cl_mem m, const void *color,

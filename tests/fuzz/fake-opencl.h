@@ -4,7 +4,8 @@
  * one it would write is written. Under AddressSanitizer a decoder that passes a dead
  * object, or less memory than it says, ends the fuzzer.
  *
- * Commands end at once. Whether a call fails is the input's to decide.
+ * Commands end when somebody looks at their events, and use their memory once more
+ * then. Whether a call fails is the input's to decide.
  *
  * SPDX-License-Identifier: MIT
  */

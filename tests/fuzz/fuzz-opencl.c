@@ -7,7 +7,7 @@
  * are three objects of each type and some blobs, under the ids that the generator's
  * seeds name, so that single calls get far. At the end, what the guest has created and not dropped must be what the
  * handle table says. Header fields that a worker does not read say which of the host's
- * calls fail.
+ * calls fail, and whether blobs are given up meanwhile.
  *
  * Inputs are changed by messages and items, not only by bytes: see the end.
  *
@@ -38,6 +38,10 @@ static jmp_buf the_end;
 void __wrap__exit(int status);
 void __wrap_session_block_begin(struct request *r);
 int __wrap_nanosleep(const struct timespec *t, struct timespec *left);
+void *__wrap_handles_get(struct handles *h, uint64_t id, unsigned type,
+                         int32_t *error);
+void *__real_handles_get(struct handles *h, uint64_t id, unsigned type,
+                         int32_t *error);
 
 void __wrap__exit(int status)
 {
@@ -199,6 +203,25 @@ static void world_destroy(struct world *w)
     budget_destroy(w->budget);
 }
 
+/*
+ * The control thread: between any two steps of a call the guest may give a blob
+ * up, and have another under the same id.
+ */
+static struct world *disturbed; /* or NULL: nobody disturbs */
+
+void *__wrap_handles_get(struct handles *h, uint64_t id, unsigned type,
+                         int32_t *error)
+{
+    if (disturbed) {
+        for (size_t i = 0; i < BLOBS; i++) {
+            memory_remove(disturbed->memory, blobs[i].id);
+            add_blob(disturbed, blobs[i].id, blobs[i].size);
+        }
+        disturbed = NULL;
+    }
+    return __real_handles_get(h, id, type, error);
+}
+
 /* --- messages ------------------------------------------------------------------------- */
 
 /* What is being served: given back also when the session gives up. */
@@ -255,7 +278,9 @@ static void serve(struct world *w, struct fuzz_input *in)
     if (r->header.slot) {
         wire_out_init(&r->out, reply, RING_REPLY_SIZE);
     }
+    disturbed = r->header.reserved ? w : NULL;
     status = opencl_serve(r);
+    disturbed = NULL;
     fuzz_require(status == WIRE_OK || status == WIRE_MALFORMED ||
                  status == WIRE_UNKNOWN);
     fuzz_require(r->out.p <= r->out.end);
@@ -285,6 +310,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         whole = true;
     }
+    disturbed = NULL;
     unpin();
     pending_sweep(w.session);
     if (whole) {
@@ -346,11 +372,13 @@ static size_t next_message(const uint8_t *data, size_t size, size_t at)
 
 /* Put one more message of @n items behind the others. */
 static size_t append(uint8_t *data, size_t size, size_t max, uint16_t call,
-                     uint16_t slot, const uint64_t *items, size_t n)
+                     uint16_t slot, const uint64_t *items, size_t n,
+                     bool disturb)
 {
     struct wire_header h = {
         .size = (uint32_t)(sizeof(h) + n * 8), .payload = (uint32_t)(n * 8),
         .api = VGPU_API_OPENCL, .call = call, .slot = slot,
+        .reserved = disturb,
     };
 
     if (max - size < h.size) {
@@ -372,7 +400,7 @@ static size_t append_message(uint8_t *data, size_t size, size_t max,
     }
     return append(data, size, max,
                   (uint16_t)(random_next(random) % OPENCL_CALLS),
-                  random_next(random) % 4 ? 1 : 0, items, n);
+                  random_next(random) % 4 ? 1 : 0, items, n, false);
 }
 
 /*
@@ -405,17 +433,18 @@ static size_t append_transfer(uint8_t *data, size_t size, size_t max,
                                 0, event, 0, 0, 0, n / 64, 4, 4 };
     const uint32_t which = random_next(random) % 6;
     const uint16_t slot = random_next(random) % 4 ? 1 : 0;
+    const bool disturb = random_next(random) % 4 == 0;
 
     switch (which / 2) {
     case 0:
         return append(data, size, max, calls[which], slot, linear,
-                      sizeof(linear) / 8);
+                      sizeof(linear) / 8, disturb);
     case 1:
         return append(data, size, max, calls[which], slot, box,
-                      sizeof(box) / 8);
+                      sizeof(box) / 8, disturb);
     default:
         return append(data, size, max, calls[which], slot, pixels,
-                      sizeof(pixels) / 8);
+                      sizeof(pixels) / 8, disturb);
     }
 }
 
