@@ -129,7 +129,9 @@ def test_an_unknown_switch_is_named(run):
 
 
 def test_preloaded_functions_come_before_a_loaders(run):
-    end = run("--preload", DEVICES, "--no-vendors")
+    # A sanitizer, if built in, wants to be the first library itself.
+    asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    end = run("--preload", DEVICES, "--no-vendors", ASAN_OPTIONS=asan)
     assert end.returncode == 0 and "via vgpu-remote" in end.stdout, end.stdout + end.stderr
     # Without them, that loader finds nothing.
     assert run(DEVICES, "--no-vendors").returncode == 1
