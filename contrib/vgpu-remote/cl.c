@@ -16,9 +16,29 @@
 #define NOT_FOUND (-1001) /* CL_PLATFORM_NOT_FOUND_KHR */
 #define STICKY_MAX 256u
 
+/* Whether @call may put a command into a queue; plain transfers say so themselves. */
+static bool is_command(uint16_t call)
+{
+    return call >= OPENCL_clEnqueueNDRangeKernel &&
+           call != OPENCL_clEnqueueReadBuffer &&
+           call != OPENCL_clEnqueueWriteBuffer;
+}
+
 static enum wire_status serve(struct request *r)
 {
-    return opencl_serve(r);
+    struct wire_in in = r->in;
+    uint64_t at, queue = wire_get(&in); /* clFinish's only argument */
+    enum wire_status status;
+
+    if (is_command(r->header.call)) {
+        queue_busy();
+    }
+    at = queue_count();
+    status = opencl_serve(r);
+    if (r->header.call == OPENCL_clFinish && status == WIRE_OK) {
+        queue_set_idle(queue, at);
+    }
+    return status;
 }
 
 const struct session_api cl_api = {

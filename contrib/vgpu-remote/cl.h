@@ -4,6 +4,7 @@
  *
  *   opencl_serve.c  (generated) decodes, looks ids up, makes plain calls, answers
  *   cl.c            the API's entry; platforms and queues; errors nobody waited for
+ *   cl_queue.c      whether a queue is idle
  *   cl_pending.c    memory lent to commands that may still run
  *   cl_transfer.c   reading and writing: blocking, late, streamed
  *   cl_buffer.c     buffers, also those that lie in blobs
@@ -53,12 +54,40 @@ void pending_add(struct session *s, const struct pending *p);
 /** pending_sweep: give back what ended commands had. Before every answer. */
 void pending_sweep(struct session *s);
 
+/* --- cl_queue.c: whether a queue is idle ----------------------------------------- */
+
+/*
+ * The leader counts what may put commands into any queue. Who has waited for all
+ * of a queue says at which count that was true; if it is still the count, the
+ * queue is idle.
+ */
+
+/** queue_busy: a command is about to be queued. Returns the count after it. */
+uint64_t queue_busy(void);
+/** queue_set_idle: all that was in queue @id when the count was @at has ended. */
+void queue_set_idle(uint64_t id, uint64_t at);
+/** queue_was_idle: whether queue @id was idle at count @at. */
+bool queue_was_idle(uint64_t id, uint64_t at);
+/** queue_is_idle: whether queue @id is idle now. Leader only. */
+bool queue_is_idle(uint64_t id);
+/** queue_count: the count as it is. Leader only. */
+uint64_t queue_count(void);
+
+/** queue_is_of_host_memory: whether its device works in the host's memory. */
+bool queue_is_of_host_memory(cl_command_queue queue);
+
+/* --- cl_buffer.c ---------------------------------------------------------------- */
+
+/** buffer_memory: the memory that @buffer was made of; NULL if not by us. */
+char *buffer_memory(cl_mem buffer);
+
 /* --- cl_transfer.c ------------------------------------------------------------ */
 
 /* One read or write, of whatever shape. */
 struct transfer {
     struct request *r;
     cl_command_queue queue;
+    uint64_t queue_id;
     bool read;
     bool blocking;
     void *ptr; /* the data, here */

@@ -6,18 +6,89 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "cl.h"
 #include "opencl_serve.h"
 
 #define HOST_PTR_FLAGS \
     (CL_MEM_USE_HOST_PTR | CL_MEM_ALLOC_HOST_PTR | CL_MEM_COPY_HOST_PTR)
 
+char *buffer_memory(cl_mem buffer)
+{
+    void *ptr = NULL;
+
+    clGetMemObjectInfo(buffer, CL_MEM_HOST_PTR, sizeof(ptr), &ptr, NULL);
+    return ptr;
+}
+
 /* --- making ----------------------------------------------------------------------- */
+
+static void CL_CALLBACK free_memory(cl_mem mem, void *memory)
+{
+    free(memory);
+}
+
+/* Whether every device of @context works in the host's memory. */
+static bool is_host_memory(cl_context context)
+{
+    cl_device_id devices[64];
+    size_t size = 0;
+    cl_device_type type, all = CL_DEVICE_TYPE_CPU;
+
+    if (clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof(devices), devices,
+                         &size) != CL_SUCCESS) {
+        return false;
+    }
+    for (size_t i = 0; i < size / sizeof(devices[0]); i++) {
+        type = 0;
+        clGetDeviceInfo(devices[i], CL_DEVICE_TYPE, sizeof(type), &type, NULL);
+        all &= type;
+    }
+    return all;
+}
+
+/*
+ * A buffer in memory that we know. A device that works in the host's memory
+ * uses it as it is, if it begins at a page and is whole cache lines; and so
+ * transfers need not trouble the queue (cl_transfer.c).
+ */
+static cl_mem create_known(const struct clCreateBuffer_args *a,
+                           cl_mem_flags flags, cl_int *err)
+{
+    size_t size = (a->size + 4095) & ~(size_t)4095;
+    void *memory = size ? aligned_alloc(4096, size) : NULL;
+    cl_mem mem;
+
+    if (!memory) {
+        *err = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        return NULL;
+    }
+    if (a->host_ptr) {
+        memcpy(memory, a->host_ptr, a->size);
+    }
+    mem = clCreateBuffer(a->context, flags | CL_MEM_USE_HOST_PTR, a->size,
+                         memory, err);
+    if (mem) {
+        *err = clSetMemObjectDestructorCallback(mem, free_memory, memory);
+        if (*err == CL_SUCCESS) {
+            return mem;
+        }
+        clReleaseMemObject(mem);
+    }
+    free(memory);
+    return NULL;
+}
 
 void serve_clCreateBuffer(struct request *r, struct clCreateBuffer_args *a)
 {
     cl_mem_flags flags = a->flags & ~(cl_mem_flags)HOST_PTR_FLAGS;
 
+    if (a->size && is_host_memory(a->context)) {
+        a->ret = create_known(a, flags, &a->err);
+        return;
+    }
     if (a->host_ptr) {
         flags |= CL_MEM_COPY_HOST_PTR;
     }
@@ -86,6 +157,7 @@ void serve_clEnqueueReadBuffer(struct request *r,
     struct transfer t = {
         .r = r,
         .queue = a->command_queue,
+        .queue_id = a->id_of_command_queue,
         .read = true,
         .blocking = a->blocking_read,
         .ptr = a->ptr,
@@ -121,6 +193,7 @@ void serve_clEnqueueWriteBuffer(struct request *r,
     struct transfer t = {
         .r = r,
         .queue = a->command_queue,
+        .queue_id = a->id_of_command_queue,
         .blocking = a->blocking_write,
         .ptr = (void *)a->ptr,
         .span = a->ptr_span,
@@ -181,6 +254,7 @@ void serve_vclEnqueueReadBufferRect(struct request *r,
     struct transfer t = {
         .r = r,
         .queue = a->command_queue,
+        .queue_id = a->id_of_command_queue,
         .read = true,
         .blocking = a->blocking_read,
         .ptr = a->ptr,
@@ -217,6 +291,7 @@ void serve_vclEnqueueWriteBufferRect(struct request *r,
     struct transfer t = {
         .r = r,
         .queue = a->command_queue,
+        .queue_id = a->id_of_command_queue,
         .blocking = a->blocking_write,
         .ptr = (void *)a->ptr,
         .span = a->ptr_span,
@@ -237,22 +312,13 @@ void serve_vclEnqueueWriteBufferRect(struct request *r,
 
 /* --- mapping ------------------------------------------------------------------------------ */
 
-/* The memory of a buffer in a blob, or NULL: no other can be mapped. */
-static char *memory_of(cl_mem buffer)
-{
-    void *ptr = NULL;
-
-    clGetMemObjectInfo(buffer, CL_MEM_HOST_PTR, sizeof(ptr), &ptr, NULL);
-    return ptr;
-}
-
 void serve_vclEnqueueMapBuffer(struct request *r,
                                struct vclEnqueueMapBuffer_args *a)
 {
     cl_event event;
     void *mapped;
 
-    if (!memory_of(a->buffer)) {
+    if (!buffer_memory(a->buffer)) {
         a->ret = CL_INVALID_OPERATION;
         return;
     }
@@ -263,7 +329,7 @@ void serve_vclEnqueueMapBuffer(struct request *r,
     if (a->ret != CL_SUCCESS) {
         return;
     }
-    if (mapped != memory_of(a->buffer) + a->offset) {
+    if (mapped != buffer_memory(a->buffer) + a->offset) {
         /* Then the guest would look at the wrong bytes. */
         clEnqueueUnmapMemObject(a->command_queue, a->buffer, mapped, 0, NULL,
                                 NULL);
@@ -285,7 +351,7 @@ void serve_vclEnqueueMapBuffer(struct request *r,
 void serve_vclEnqueueUnmapBuffer(struct request *r,
                                  struct vclEnqueueUnmapBuffer_args *a)
 {
-    char *memory = memory_of(a->buffer);
+    char *memory = buffer_memory(a->buffer);
 
     if (!memory) {
         a->ret = CL_INVALID_OPERATION;

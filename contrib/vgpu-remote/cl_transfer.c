@@ -10,8 +10,8 @@
  *            and the device's run at the same time. All parts of a read are
  *            queued at once, and each that arrives moves `drained`; a write queues
  *            a part as soon as the guest's `filled` covers it.
- * mapped     The same for devices whose memory is the host's own (a CPU): one
- *            map, and this thread copies. It saves a wake-up for every part.
+ * direct     For devices whose memory is the host's own (a CPU): this thread copies
+ *            by itself. It saves the wake-up for every command.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -23,8 +23,9 @@
 
 #define STREAM_MIN  (256u << 10)
 #define PARTS_MAX   16u
-#define PART_MIN    (512u << 10)
-#define COPY_PART   (64u << 10) /* what one step of a mapped transfer copies */
+#define PART_MIN    (256u << 10)
+#define COPY_PART   (64u << 10) /* what one step of a direct transfer copies */
+#define AT_ONCE_MAX (64u << 10) /* that much does not hold up other threads */
 #define SPINS       2000u       /* looks at `filled` before the first nap */
 #define NAP_NS      20000u
 
@@ -232,70 +233,102 @@ static cl_int run_streamed(struct transfer *t, struct bulk_header *bulk)
     return err;
 }
 
-/* --- mapped --------------------------------------------------------------------- */
+/* --- direct ---------------------------------------------------------------------- */
 
-static bool is_host_memory(cl_command_queue queue)
+/*
+ * Where the device works in the host's memory, buffers are made of memory that we
+ * know (see cl_buffer.c). Then a transfer is a memcpy() at the right time: when
+ * the queue has done what came before. If it is known to be idle, that is now.
+ *
+ * Commands that another thread of the guest puts into the queue meanwhile may run at
+ * the same time. The guest has not ordered them in any way.
+ */
+
+/* The memory that @t's device works in; NULL if it is out of our reach. */
+static char *device_memory(const struct transfer *t)
 {
-    cl_device_id device;
-    cl_device_type type = 0;
+    cl_command_queue_properties flags = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+    size_t size = 0;
+    char *memory;
 
-    clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(device), &device,
+    if (!t->enqueue_part || t->event || !t->bytes) {
+        return NULL; /* an event would have the wrong times */
+    }
+    memory = buffer_memory(t->buffer);
+    if (!memory || !queue_is_of_host_memory(t->queue)) {
+        return NULL;
+    }
+    clGetCommandQueueInfo(t->queue, CL_QUEUE_PROPERTIES, sizeof(flags), &flags,
                           NULL);
-    clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof(type), &type, NULL);
-    return type & CL_DEVICE_TYPE_CPU;
+    clGetMemObjectInfo(t->buffer, CL_MEM_SIZE, sizeof(size), &size, NULL);
+    if ((flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE) ||
+        t->offset > size || t->bytes > size - t->offset) {
+        return NULL; /* the host says what is wrong */
+    }
+    return memory + t->offset;
 }
 
-static void copy_mapped(struct transfer *t, struct bulk_header *bulk,
-                        char *mapped)
+static void copy_direct(const struct transfer *t, char *memory)
 {
+    struct bulk_header *bulk = bulk_of(t);
     char *ptr = t->ptr;
 
     for (size_t at = 0; at < t->bytes; at += COPY_PART) {
         size_t size = t->bytes - at < COPY_PART ? t->bytes - at : COPY_PART;
 
         if (t->read) {
-            memcpy(ptr + at, mapped + at, size);
+            memcpy(ptr + at, memory + at, size);
         } else {
             wait_filled(t, bulk, at + size);
-            memcpy(mapped + at, ptr + at, size);
+            memcpy(memory + at, ptr + at, size);
         }
-        set_drained(bulk, at + size);
+        if (bulk) {
+            set_drained(bulk, at + size);
+        }
     }
 }
 
-static cl_int run_mapped(struct transfer *t, struct bulk_header *bulk)
+/* Not waited for by the guest, but over before it could have. */
+static cl_int run_at_once(struct transfer *t, char *memory)
 {
-    cl_map_flags flags = t->read ? CL_MAP_READ : CL_MAP_WRITE_INVALIDATE_REGION;
-    cl_event map, unmap;
-    void *mapped;
-    cl_int err;
+    struct bulk_header *bulk = bulk_of(t);
 
-    mapped = clEnqueueMapBuffer(t->queue, t->buffer, CL_FALSE, flags,
-                                t->offset, t->bytes, t->n_waits, t->waits,
-                                &map, &err);
+    copy_direct(t, memory);
+    if (bulk) {
+        atomic_store_explicit(&bulk->done, 1, memory_order_release);
+    }
+    return CL_SUCCESS;
+}
+
+static cl_int run_direct(struct transfer *t, char *memory)
+{
+    uint64_t since = queue_busy();
+    bool idle = queue_was_idle(t->queue_id, since - 1) && !t->n_waits;
+    cl_event before;
+    cl_int err = CL_SUCCESS;
+
+    if (!idle) {
+        err = clEnqueueMarkerWithWaitList(t->queue, t->n_waits, t->waits,
+                                          &before);
+    }
     if (err != CL_SUCCESS) {
         return err;
     }
-    hold(t);
-    session_block_begin(t->r);
-    err = clWaitForEvents(1, &map);
-    if (err == CL_SUCCESS) {
-        copy_mapped(t, bulk, mapped);
-        err = clEnqueueUnmapMemObject(t->queue, t->buffer, mapped, 0, NULL,
-                                      &unmap);
+    if (!idle || t->bytes > AT_ONCE_MAX) {
+        hold(t);
+        session_block_begin(t->r);
+    }
+    if (!idle) {
+        err = clWaitForEvents(1, &before);
+        clReleaseEvent(before);
     }
     if (err == CL_SUCCESS) {
-        clFlush(t->queue);
-        /* The event of a write is that of its unmap: complete, not begun. */
-        if (!t->read && t->event) {
-            err = clWaitForEvents(1, &unmap);
-        }
-        pass_event(t, t->read ? map : unmap, err);
-        clReleaseEvent(t->read ? unmap : map);
-    } else {
-        clReleaseEvent(map);
+        copy_direct(t, memory);
+        queue_set_idle(t->queue_id, since);
     }
-    unhold(t);
+    if (!idle || t->bytes > AT_ONCE_MAX) {
+        unhold(t);
+    }
     return err;
 }
 
@@ -303,17 +336,24 @@ static cl_int run_mapped(struct transfer *t, struct bulk_header *bulk)
 
 cl_int transfer_run(struct transfer *t)
 {
-    struct bulk_header *bulk = bulk_of(t);
+    char *memory;
 
     if (t->n_waits && !t->waits) {
         return CL_INVALID_EVENT_WAIT_LIST; /* hold() reads it before the host */
     }
+    memory = device_memory(t);
+    if (t->blocking && memory) {
+        return run_direct(t, memory);
+    }
+    if (memory && !t->n_waits && t->bytes <= AT_ONCE_MAX &&
+        (t->span.blob || !t->read) && queue_is_idle(t->queue_id)) {
+        return run_at_once(t, memory);
+    }
+    queue_busy();
     if (!t->blocking) {
         return run_late(t);
     }
-    if (!t->enqueue_part || !bulk || t->bytes < STREAM_MIN) {
-        return run_waited(t);
-    }
-    return is_host_memory(t->queue) ? run_mapped(t, bulk)
-                                    : run_streamed(t, bulk);
+    return t->enqueue_part && bulk_of(t) && t->bytes >= STREAM_MIN
+               ? run_streamed(t, bulk_of(t))
+               : run_waited(t);
 }

@@ -1,0 +1,69 @@
+/*
+ * Whether a queue is idle: one queue is remembered, the one that was waited for
+ * last. That is what programs do that compute, wait, and then read and write.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cl.h"
+
+static uint64_t count = 1; /* leader only */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t idle_id, idle_at; /* under lock */
+
+uint64_t queue_busy(void)
+{
+    return ++count;
+}
+
+uint64_t queue_count(void)
+{
+    return count;
+}
+
+void queue_set_idle(uint64_t id, uint64_t at)
+{
+    pthread_mutex_lock(&lock);
+    idle_id = id;
+    idle_at = at;
+    pthread_mutex_unlock(&lock);
+}
+
+bool queue_was_idle(uint64_t id, uint64_t at)
+{
+    bool idle;
+
+    pthread_mutex_lock(&lock);
+    idle = idle_id == id && idle_at == at;
+    pthread_mutex_unlock(&lock);
+    return idle;
+}
+
+bool queue_is_idle(uint64_t id)
+{
+    return queue_was_idle(id, count);
+}
+
+static bool direct_is_on(void)
+{
+    const char *perf = getenv("VGPU_PERF");
+
+    return !perf || !strstr(perf, "no_direct");
+}
+
+bool queue_is_of_host_memory(cl_command_queue queue)
+{
+    cl_device_id device;
+    cl_device_type type = 0;
+
+    if (clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(device), &device,
+                              NULL) != CL_SUCCESS) {
+        return false;
+    }
+    clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof(type), &type, NULL);
+    return (type & CL_DEVICE_TYPE_CPU) && direct_is_on();
+}
