@@ -53,7 +53,7 @@ typedef struct VgpuFence VgpuFence;
 #define VGPU_REMOTE_HOSTMEM (1 * GiB) /* if nothing else is said */
 
 /* How long a worker may take to answer while the queue waits for it. */
-#define VGPU_REMOTE_START_MS 3000 /* its first answer: it has to start */
+#define VGPU_REMOTE_START_MS 5000 /* its first answer: it has to start */
 #define VGPU_REMOTE_STALL_MS 1000
 
 typedef enum VgpuBackend {
