@@ -26,6 +26,9 @@
 /* The host is waited for when a buffer is so large that it might not fit. */
 #define CERTAIN_MAX ((size_t)64 << 20)
 
+/* Larger initial contents are written after the buffer was made. */
+#define INITIAL_MAX ((size_t)16 << 20)
+
 static cl_ulong max_alloc(cl_context context)
 {
     cl_ulong most = 0;
@@ -69,6 +72,20 @@ static cl_int create_on_host(cl_mem mem, void *host_ptr)
     if (flags & CL_MEM_USE_HOST_PTR) {
         flags &= ~(cl_mem_flags)CL_MEM_USE_HOST_PTR;
         flags |= CL_MEM_COPY_HOST_PTR;
+    }
+    if (host_ptr && mem->size > INITIAL_MAX) {
+        /* Too much to send at once. The flags bind the program, not us. */
+        flags &= ~(cl_mem_flags)(CL_MEM_COPY_HOST_PTR | MEM_HOST_ACCESS_FLAGS);
+        err = call_checked(s, false, call_clCreateBuffer(
+            s, mem->context->obj.id, flags, mem->size, NULL, mem->obj.id));
+        if (err != CL_SUCCESS) {
+            return err;
+        }
+        err = transfer_initial(mem, host_ptr);
+        if (err != CL_SUCCESS) {
+            call_clReleaseMemObject(s, mem->obj.id);
+        }
+        return err;
     }
     return call_checked(s, mem->size <= CERTAIN_MAX, call_clCreateBuffer(
         s, mem->context->obj.id, flags, mem->size, host_ptr, mem->obj.id));

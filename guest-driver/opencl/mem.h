@@ -81,6 +81,28 @@ cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr);
 bool stream_is_worth_it(const struct transfer *t);
 cl_int stream_run(struct transfer *t, void *ptr, bool write);
 
+/*
+ * A transfer that is not waited for takes as much of the pool as it has bytes. A
+ * queue that keeps the order can have a large one in parts, so that the pool
+ * need not hold all of it at once.
+ */
+#define LATE_CHUNK ((size_t)16 << 20)
+bool stream_is_too_large(const struct transfer *t);
+
+/**
+ * stream_chunks: call @fn for each @chunk bytes of the plain stretch @t, which is
+ * that chunk during the call; it begins @at bytes into the whole.
+ */
+typedef cl_int (*chunk_fn)(struct transfer *t, size_t at, void *opaque);
+cl_int stream_chunks(struct transfer *t, size_t chunk, chunk_fn fn,
+                     void *opaque);
+
+/**
+ * transfer_initial: write all @mem->size bytes at @data into the new buffer @mem,
+ * whatever its flags allow later.
+ */
+cl_int transfer_initial(cl_mem mem, const void *data);
+
 /* The send functions; reads and writes. */
 cl_int send_read_buffer(struct transfer *t, bool blocking, void *dense,
                         const struct wire_span *span);

@@ -107,6 +107,10 @@ static cl_int run_chunk(struct transfer *t, struct stream *s,
     struct bulk lent = *piece;
     cl_int err;
 
+    if (write && s->bytes <= BULK_INLINE_MAX) {
+        /* The rest goes in the message, which is made before it is sent. */
+        return t->send(t, true, s->program, NULL);
+    }
     lent.span.size = s->bytes;
     atomic_store(&s->header->filled, 0);
     atomic_store(&s->header->drained, 0);
@@ -124,42 +128,76 @@ static cl_int run_chunk(struct transfer *t, struct stream *s,
     return err;
 }
 
-bool stream_is_worth_it(const struct transfer *t)
+static bool is_plain(const struct transfer *t)
 {
-    return !t->mem->image && t->box.rows * t->box.slices == 1 &&
-           t->box.row >= STREAM_MIN && session_perf(t->command->session,
-                                                    PERF_BULK);
+    return !t->mem->image && t->box.rows * t->box.slices == 1;
 }
 
-cl_int stream_run(struct transfer *t, void *ptr, bool write)
+bool stream_is_worth_it(const struct transfer *t)
+{
+    return is_plain(t) && t->box.row >= STREAM_MIN &&
+           session_perf(t->command->session, PERF_BULK);
+}
+
+cl_int stream_chunks(struct transfer *t, size_t chunk, chunk_fn fn,
+                     void *opaque)
 {
     struct command *c = t->command;
     size_t total = t->box.row, at = 0;
     uint64_t event_id = c->event_id;
-    struct bulk piece;
     cl_int err = CL_SUCCESS;
 
-    if (bulk_alloc(c->session, total < CHUNK ? total : CHUNK, &piece) < 0) {
-        return CL_OUT_OF_HOST_MEMORY;
-    }
     while (at < total && err == CL_SUCCESS) {
-        struct stream s = {
-            .header = bulk_header(&piece),
-            .piece = piece.data,
-            .program = (char *)ptr + at,
-            .bytes = total - at < CHUNK ? total - at : CHUNK,
-        };
-
+        t->box.row = total - at < chunk ? total - at : chunk;
         /* The wait list is the first chunk's, the event the last one's. */
-        c->event_id = at + s.bytes == total ? event_id : 0;
-        t->box.row = s.bytes;
-        err = run_chunk(t, &s, &piece, write);
+        c->event_id = at + t->box.row == total ? event_id : 0;
+        err = fn(t, at, opaque);
         c->waits = 0;
         c->ids = NULL;
-        t->offset += s.bytes;
-        at += s.bytes;
+        t->offset += t->box.row;
+        at += t->box.row;
     }
     c->event_id = event_id;
-    bulk_free(c->session, &piece);
     return err;
+}
+
+struct blocking_stream {
+    struct bulk piece;
+    char *program;
+    bool write;
+};
+
+static cl_int blocking_chunk(struct transfer *t, size_t at, void *opaque)
+{
+    struct blocking_stream *b = opaque;
+    struct stream s = {
+        .header = bulk_header(&b->piece),
+        .piece = b->piece.data,
+        .program = b->program + at,
+        .bytes = t->box.row,
+    };
+
+    return run_chunk(t, &s, &b->piece, b->write);
+}
+
+cl_int stream_run(struct transfer *t, void *ptr, bool write)
+{
+    struct session *session = t->command->session;
+    struct blocking_stream b = { .program = ptr, .write = write };
+    size_t most = t->box.row < CHUNK ? t->box.row : CHUNK;
+    cl_int err;
+
+    if (bulk_alloc(session, most, &b.piece) < 0) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    err = stream_chunks(t, CHUNK, blocking_chunk, &b);
+    bulk_free(session, &b.piece);
+    return err;
+}
+
+bool stream_is_too_large(const struct transfer *t)
+{
+    return is_plain(t) && t->box.row > LATE_CHUNK &&
+           !(t->command->queue->flags &
+             CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
 }

@@ -66,6 +66,16 @@ static cl_int read_later(struct transfer *t, void *ptr)
     return CL_SUCCESS;
 }
 
+static cl_int read_chunk_later(struct transfer *t, size_t at, void *ptr)
+{
+    return read_later(t, (char *)ptr + at);
+}
+
+static cl_int write_chunk_later(struct transfer *t, size_t at, void *ptr)
+{
+    return t->send(t, false, (char *)ptr + at, NULL);
+}
+
 /* Through the pool, waited for. */
 static cl_int read_now(struct transfer *t, void *ptr)
 {
@@ -114,6 +124,9 @@ cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
     if (blocking && stream_is_worth_it(t)) {
         return stream_run(t, ptr, false);
     }
+    if (!blocking && stream_is_too_large(t)) {
+        return stream_chunks(t, LATE_CHUNK, read_chunk_later, ptr);
+    }
     return blocking ? read_now(t, ptr) : read_later(t, ptr);
 }
 
@@ -124,9 +137,14 @@ cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr)
     struct bulk piece;
     cl_int err;
 
-    if (blocking && stream_is_worth_it(t) &&
-        !bulk_find(s, ptr, t->box.row, &span)) {
+    if (stream_is_worth_it(t) && bulk_find(s, ptr, t->box.row, &span)) {
+        return t->send(t, blocking, (void *)ptr, NULL);
+    }
+    if (blocking && stream_is_worth_it(t)) {
         return stream_run(t, (void *)ptr, true);
+    }
+    if (!blocking && stream_is_too_large(t)) {
+        return stream_chunks(t, LATE_CHUNK, write_chunk_later, (void *)ptr);
     }
     if (box_is_dense(&t->box)) {
         /* The caller finds the best way by itself. */
@@ -214,6 +232,28 @@ static struct transfer linear(struct command *c, cl_mem buffer, size_t offset,
         .offset = offset,
         .box = { size, 1, 1, size, size },
     };
+}
+
+cl_int transfer_initial(cl_mem mem, const void *data)
+{
+    cl_command_queue queue;
+    struct transfer t;
+    struct command c;
+    cl_int err;
+
+    queue = clCreateCommandQueue(mem->context, mem->context->devices[0], 0,
+                                 &err);
+    if (!queue) {
+        return err;
+    }
+    err = command_begin(&c, queue, 0, NULL, CL_COMMAND_WRITE_BUFFER, NULL);
+    if (err == CL_SUCCESS) {
+        t = linear(&c, mem, 0, mem->size);
+        t.send = send_write_buffer;
+        err = command_end(&c, transfer_write(&t, true, data));
+    }
+    clReleaseCommandQueue(queue);
+    return err;
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(

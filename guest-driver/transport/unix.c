@@ -345,6 +345,24 @@ static int slot_event(struct transport *t, uint32_t ring)
     return fd;
 }
 
+/* The worker hung up: what it said last, if anything, tells why. */
+static void report_loss(struct transport *t)
+{
+    struct pollfd pfd = { .fd = t->worker, .events = POLLIN };
+    int fds[PROTO_FDS_MAX];
+    union proto_any m;
+
+    pthread_mutex_lock(&t->lock);
+    while (poll(&pfd, 1, 0) == 1 && proto_recv(t->worker, &m, fds) == 1) {
+        if (m.type == PROTO_LOST) {
+            fprintf(stderr, "vgpu-remote: %s\n", m.lost.text);
+        }
+        close_fd(&fds[0]);
+        close_fd(&fds[1]);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 /* Sleep until the eventfd is signalled, or a peer hung up: then -EPIPE. */
 static int sleep_for(struct transport *t, uint32_t ring, int event)
 {
@@ -378,6 +396,7 @@ static int unix_wait(struct transport *t, void *ring_map, uint32_t ring,
     }
     while (!ring_slot_arm(slot, seq)) {
         if (err || ring_fatal(ring_map)) {
+            report_loss(t);
             return -EPIPE;
         }
         err = sleep_for(t, ring, event);

@@ -7,7 +7,7 @@
 
 /* Below and above each way that data travel: inline, pooled, streamed, in chunks. */
 static const size_t sizes[] = { 1, 7, 64, 4000, 4096, 4097, 65536, 300001,
-                                1 << 20, (9 << 20) + 5 };
+                                1 << 20, (9 << 20) + 5, (40 << 20) + 3 };
 #define SIZES (sizeof(sizes) / sizeof(sizes[0]))
 
 static void blocking_transfers_keep_every_byte(void **state)
