@@ -202,6 +202,12 @@ void kernel_finish(void *object)
 {
     cl_kernel k = object;
 
+    while (k->limits) {
+        struct launch_limits *l = k->limits;
+
+        k->limits = l->next;
+        free(l);
+    }
     info_cache_clear(&k->cache);
     free(k->args);
     k->program->kernels--;

@@ -131,7 +131,8 @@ struct kernel_arg {
 
 /* What a launch on one device is checked against. */
 struct launch_limits {
-    cl_device_id device; /* NULL: not known yet */
+    struct launch_limits *next;
+    cl_device_id device;
     size_t group;        /* CL_KERNEL_WORK_GROUP_SIZE */
     size_t required[3];  /* CL_KERNEL_COMPILE_WORK_GROUP_SIZE */
 };
@@ -143,7 +144,7 @@ struct _cl_kernel {
     cl_uint arg_count;
     cl_uint args_missing;
     struct kernel_arg *args;
-    struct launch_limits limits; /* of the device last used */
+    _Atomic(struct launch_limits *) limits; /* a list; only ever grows */
 };
 
 struct _cl_event {

@@ -7,30 +7,40 @@
  */
 #include "command.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "opencl_call.h"
 
-/* What the host says about @kernel on @device: asked once. */
-static bool load_limits(cl_kernel kernel, cl_device_id device)
+/* What the host says about @kernel on @device: asked once. NULL: an error. */
+static const struct launch_limits *limits_of(cl_kernel kernel,
+                                             cl_device_id device)
 {
-    struct launch_limits *l = &kernel->limits;
-    struct launch_limits loaded = { .device = device };
+    struct launch_limits *l = kernel->limits;
 
-    if (l->device == device) {
-        return true;
+    while (l && l->device != device) {
+        l = l->next;
     }
-    if (clGetKernelWorkGroupInfo(kernel, device, CL_KERNEL_WORK_GROUP_SIZE,
-                                 sizeof(loaded.group), &loaded.group,
+    if (l) {
+        return l;
+    }
+    l = calloc(1, sizeof(*l));
+    if (!l ||
+        clGetKernelWorkGroupInfo(kernel, device, CL_KERNEL_WORK_GROUP_SIZE,
+                                 sizeof(l->group), &l->group,
                                  NULL) != CL_SUCCESS ||
         clGetKernelWorkGroupInfo(kernel, device,
                                  CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
-                                 sizeof(loaded.required), loaded.required,
+                                 sizeof(l->required), l->required,
                                  NULL) != CL_SUCCESS) {
-        return false;
+        free(l);
+        return NULL;
     }
-    *l = loaded;
-    return true;
+    l->device = device;
+    l->next = kernel->limits;
+    /* Two threads may ask at once: two equal entries do no harm. */
+    while (!atomic_compare_exchange_weak(&kernel->limits, &l->next, l)) {
+    }
+    return l;
 }
 
 static bool group_is_right(const struct launch_limits *l, cl_uint dims,
@@ -56,9 +66,11 @@ static bool is_right(cl_kernel kernel, cl_device_id device, cl_uint dims,
                      const size_t *offset, const size_t *global,
                      const size_t *local)
 {
+    const struct launch_limits *limits;
     size_t end;
 
-    if (kernel->args_missing || !global || !load_limits(kernel, device)) {
+    if (kernel->args_missing || !global ||
+        !(limits = limits_of(kernel, device))) {
         return false;
     }
     for (cl_uint i = 0; i < dims; i++) {
@@ -67,8 +79,8 @@ static bool is_right(cl_kernel kernel, cl_device_id device, cl_uint dims,
             return false;
         }
     }
-    return local ? group_is_right(&kernel->limits, dims, global, local)
-                 : !kernel->limits.required[0];
+    return local ? group_is_right(limits, dims, global, local)
+                 : !limits->required[0];
 }
 
 static bool has_zero(cl_uint dims, const size_t *size)

@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ring.h"
