@@ -405,7 +405,8 @@ static size_t append_message(uint8_t *data, size_t size, size_t max,
 
 /*
  * A transfer whose sizes agree, which chance alone does not find: through shared
- * memory, in all the ways that a worker has for it.
+ * memory, in all the ways that a worker has for it, or a read into the answer. Or nearly
+ * agree: a box that is deeper than its bytes.
  */
 static size_t append_transfer(uint8_t *data, size_t size, size_t max,
                               uint64_t *random)
@@ -421,17 +422,20 @@ static size_t append_transfer(uint8_t *data, size_t size, size_t max,
                                      random_next(random) % EACH);
     const uint64_t mem = object_id(OPENCL_cl_mem, 0);
     const uint64_t blocking = random_next(random) % 2;
-    const uint64_t n = sizes[random_next(random) % 4];
-    const uint64_t blob =
-        (VGPU_BLOB_FIRST + 1) | flags[random_next(random) % 3];
-    const uint64_t event = random_next(random) % 2 ? 0x777 : 0;
-    const uint64_t linear[] = { queue, mem, blocking, 0, n, blob, 64, n, 0, 0,
-                                event };
-    const uint64_t box[] = { queue, mem, blocking, 0, 0, 0, 0, n, blob, 64, n,
-                             0, 0, event, 0, 0, 0, 0, 0, 0, n / 16, 4, 4 };
-    const uint64_t pixels[] = { queue, mem, blocking, 0, 0, n, blob, 64, n, 0,
-                                0, event, 0, 0, 0, n / 64, 4, 4 };
     const uint32_t which = random_next(random) % 6;
+    const bool in_answer = which % 2 == 0 && random_next(random) % 2;
+    const uint64_t n = sizes[random_next(random) % (in_answer ? 1 : 4)];
+    const uint64_t blob = in_answer ? 0 : (VGPU_BLOB_FIRST + 1) |
+                                          flags[random_next(random) % 3];
+    const uint64_t at = in_answer ? 0 : 64;
+    const uint64_t deep = random_next(random) % 4 ? 4 : 256;
+    const uint64_t event = random_next(random) % 2 ? 0x777 : 0;
+    const uint64_t linear[] = { queue, mem, blocking, 0, n, blob, at, n, 0, 0,
+                                event };
+    const uint64_t box[] = { queue, mem, blocking, 0, 0, 0, 0, n, blob, at, n,
+                             0, 0, event, 0, 0, 0, 0, 0, 0, n / 16, 4, deep };
+    const uint64_t pixels[] = { queue, mem, blocking, 0, 0, n, blob, at, n, 0,
+                                0, event, 0, 0, 0, n / 64, 4, deep };
     const uint16_t slot = random_next(random) % 4 ? 1 : 0;
     const bool disturb = random_next(random) % 4 == 0;
 
