@@ -4,10 +4,11 @@
  * OpenCL that checks its arguments (fake-opencl.c).
  *
  * The input is a row of messages as they lie in a ring. Before the first there
- * are three objects of each type and some blobs, under the ids that the generator's
- * seeds name, so that single calls get far. At the end, what the guest has created and not dropped must be what the
- * handle table says. Header fields that a worker does not read say which of the host's
- * calls fail, and whether blobs are given up meanwhile.
+ * are three objects of each type and some blobs, under the ids that the
+ * generator's seeds name, so that single calls get far. At the end, what the
+ * guest has created and not dropped must be what the handle table says. Header
+ * fields that a worker does not read say which of the host's calls fail, and
+ * whether blobs are given up meanwhile.
  *
  * Inputs are changed by messages and items, not only by bytes: see the end.
  *

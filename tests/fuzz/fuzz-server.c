@@ -3,9 +3,9 @@
  * say, and workers that end whenever they like. The server itself must neither
  * end nor leave an fd, a process entry or memory behind.
  *
- * No process and no directory is made: fork() gives a number. A worker that is to end at once is put
- * on a list that waitid() reads, and announced on what the server takes for
- * its signalfd.
+ * No process and no directory is made: fork() gives a number. A worker that is
+ * to end at once is put on a list that waitid() reads, and announced on what the
+ * server takes for its signalfd.
  *
  * SPDX-License-Identifier: MIT
  */
