@@ -4,10 +4,11 @@
  *
  *   opencl_serve.c  (generated) decodes, looks ids up, makes plain calls, answers
  *   cl.c            the API's entry; platforms and queues; errors nobody waited for
- *   cl_queue.c      whether a queue is idle
+ *   cl_queue.c      whether a queue is idle; where its devices work
  *   cl_pending.c    memory lent to commands that may still run
  *   cl_transfer.c   reading and writing: blocking, late, streamed
  *   cl_buffer.c     buffers, also those that lie in blobs
+ *   cl_map.c        mapping those
  *   cl_image.c      images
  *   cl_program.c    programs and kernels
  *   cl_options.c    build options, and the guest's files that builds include
@@ -73,8 +74,14 @@ bool queue_is_idle(uint64_t id);
 /** queue_count: the count as it is. Leader only. */
 uint64_t queue_count(void);
 
-/** queue_is_of_host_memory: whether its device works in the host's memory. */
-bool queue_is_of_host_memory(cl_command_queue queue);
+/** queue_keeps_order: whether it is an in-order queue. */
+bool queue_keeps_order(cl_command_queue queue);
+
+/**
+ * context_is_direct: whether all its devices work in the host's memory, so that we
+ * may touch a buffer's bytes ourselves; always the same for one context.
+ */
+bool context_is_direct(cl_context context);
 
 /* --- cl_buffer.c ---------------------------------------------------------------- */
 

@@ -30,25 +30,6 @@ static void CL_CALLBACK free_memory(cl_mem mem, void *memory)
     free(memory);
 }
 
-/* Whether every device of @context works in the host's memory. */
-static bool is_host_memory(cl_context context)
-{
-    cl_device_id devices[64];
-    size_t size = 0;
-    cl_device_type type, all = CL_DEVICE_TYPE_CPU;
-
-    if (clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof(devices), devices,
-                         &size) != CL_SUCCESS) {
-        return false;
-    }
-    for (size_t i = 0; i < size / sizeof(devices[0]); i++) {
-        type = 0;
-        clGetDeviceInfo(devices[i], CL_DEVICE_TYPE, sizeof(type), &type, NULL);
-        all &= type;
-    }
-    return all;
-}
-
 /*
  * A buffer in memory that we know. A device that works in the host's memory
  * uses it as it is, if it begins at a page and is whole cache lines; and so
@@ -85,7 +66,7 @@ void serve_clCreateBuffer(struct request *r, struct clCreateBuffer_args *a)
 {
     cl_mem_flags flags = a->flags & ~(cl_mem_flags)HOST_PTR_FLAGS;
 
-    if (a->size && is_host_memory(a->context)) {
+    if (a->size && context_is_direct(a->context)) {
         a->ret = create_known(a, flags, &a->err);
         return;
     }
@@ -310,55 +291,3 @@ void serve_vclEnqueueWriteBufferRect(struct request *r,
     }
 }
 
-/* --- mapping ------------------------------------------------------------------------------ */
-
-void serve_vclEnqueueMapBuffer(struct request *r,
-                               struct vclEnqueueMapBuffer_args *a)
-{
-    cl_event event;
-    void *mapped;
-
-    if (!buffer_memory(a->buffer)) {
-        a->ret = CL_INVALID_OPERATION;
-        return;
-    }
-    mapped = clEnqueueMapBuffer(a->command_queue, a->buffer, CL_FALSE,
-                                a->map_flags, a->offset, a->size,
-                                a->num_events_in_wait_list,
-                                a->event_wait_list, &event, &a->ret);
-    if (a->ret != CL_SUCCESS) {
-        return;
-    }
-    if (mapped != buffer_memory(a->buffer) + a->offset) {
-        /* Then the guest would look at the wrong bytes. */
-        clEnqueueUnmapMemObject(a->command_queue, a->buffer, mapped, 0, NULL,
-                                NULL);
-        clReleaseEvent(event);
-        a->ret = CL_MAP_FAILURE;
-        return;
-    }
-    if (a->blocking_map) {
-        session_block_begin(r);
-        a->ret = clWaitForEvents(1, &event);
-    }
-    if (a->event && a->ret == CL_SUCCESS) {
-        *a->event = event;
-    } else {
-        clReleaseEvent(event);
-    }
-}
-
-void serve_vclEnqueueUnmapBuffer(struct request *r,
-                                 struct vclEnqueueUnmapBuffer_args *a)
-{
-    char *memory = buffer_memory(a->buffer);
-
-    if (!memory) {
-        a->ret = CL_INVALID_OPERATION;
-        return;
-    }
-    a->ret = clEnqueueUnmapMemObject(a->command_queue, a->buffer,
-                                     memory + a->offset,
-                                     a->num_events_in_wait_list,
-                                     a->event_wait_list, a->event);
-}

@@ -48,6 +48,8 @@ bool queue_is_idle(uint64_t id)
     return queue_was_idle(id, count);
 }
 
+/* --- what queues and contexts are ----------------------------------------------- */
+
 static bool direct_is_on(void)
 {
     const char *perf = getenv("VGPU_PERF");
@@ -55,15 +57,30 @@ static bool direct_is_on(void)
     return !perf || !strstr(perf, "no_direct");
 }
 
-bool queue_is_of_host_memory(cl_command_queue queue)
+bool context_is_direct(cl_context context)
 {
-    cl_device_id device;
-    cl_device_type type = 0;
+    cl_device_id devices[64];
+    size_t size = 0;
+    cl_device_type type, all = CL_DEVICE_TYPE_CPU;
 
-    if (clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(device), &device,
-                              NULL) != CL_SUCCESS) {
+    if (!direct_is_on() ||
+        clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof(devices), devices,
+                         &size) != CL_SUCCESS) {
         return false;
     }
-    clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof(type), &type, NULL);
-    return (type & CL_DEVICE_TYPE_CPU) && direct_is_on();
+    for (size_t i = 0; i < size / sizeof(devices[0]); i++) {
+        type = 0;
+        clGetDeviceInfo(devices[i], CL_DEVICE_TYPE, sizeof(type), &type, NULL);
+        all &= type;
+    }
+    return all;
+}
+
+bool queue_keeps_order(cl_command_queue queue)
+{
+    cl_command_queue_properties flags = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+
+    clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof(flags), &flags,
+                          NULL);
+    return !(flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
 }

@@ -176,11 +176,7 @@ static size_t part_size(size_t bytes)
 static cl_int join_parts(struct transfer *t, cl_event *parts, unsigned n,
                          cl_event *all)
 {
-    cl_command_queue_properties flags = 0;
-
-    clGetCommandQueueInfo(t->queue, CL_QUEUE_PROPERTIES, sizeof(flags), &flags,
-                          NULL);
-    if (!(flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)) {
+    if (queue_keeps_order(t->queue)) {
         *all = parts[n - 1];
         clRetainEvent(*all);
         return CL_SUCCESS;
@@ -247,7 +243,7 @@ static cl_int run_streamed(struct transfer *t, struct bulk_header *bulk)
 /* The memory that @t's device works in; NULL if it is out of our reach. */
 static char *device_memory(const struct transfer *t)
 {
-    cl_command_queue_properties flags = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+    cl_context context = NULL;
     size_t size = 0;
     char *memory;
 
@@ -255,14 +251,14 @@ static char *device_memory(const struct transfer *t)
         return NULL; /* an event would have the wrong times */
     }
     memory = buffer_memory(t->buffer);
-    if (!memory || !queue_is_of_host_memory(t->queue)) {
+    clGetMemObjectInfo(t->buffer, CL_MEM_CONTEXT, sizeof(context), &context,
+                       NULL);
+    if (!memory || !context_is_direct(context) ||
+        !queue_keeps_order(t->queue)) {
         return NULL;
     }
-    clGetCommandQueueInfo(t->queue, CL_QUEUE_PROPERTIES, sizeof(flags), &flags,
-                          NULL);
     clGetMemObjectInfo(t->buffer, CL_MEM_SIZE, sizeof(size), &size, NULL);
-    if ((flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE) ||
-        t->offset > size || t->bytes > size - t->offset) {
+    if (t->offset > size || t->bytes > size - t->offset) {
         return NULL; /* the host says what is wrong */
     }
     return memory + t->offset;

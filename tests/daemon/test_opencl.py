@@ -24,6 +24,13 @@ def cl(context):
     return CL(context).start()
 
 
+@pytest.fixture(params=["direct", "no_direct"])
+def any_cl(request, start, monkeypatch):
+    """A worker that copies by itself, and one that asks the host to."""
+    monkeypatch.setenv("VGPU_PERF", request.param)
+    return CL(start().client().context()).start()
+
+
 # --- platforms and devices ------------------------------------------------------
 
 def test_device_has_its_real_name(cl):
@@ -262,7 +269,8 @@ def _write(cl, buffer, span, blocking, flags=opencl.TRACKED, slot=1):
 
 @pytest.mark.parametrize("size", [8, 5000, 262144, 1 << 20, len(PATTERN)])
 @pytest.mark.parametrize("blocking", [0, 1])
-def test_data_through_shared_memory(cl, size, blocking):
+def test_data_through_shared_memory(any_cl, size, blocking):
+    cl = any_cl
     buffer = cl.buffer(size)
     out, back = Span(cl, size), Span(cl, size)
     out.data = PATTERN[:size]
@@ -281,7 +289,8 @@ def test_data_through_shared_memory(cl, size, blocking):
     assert back.data == PATTERN[:size]
 
 
-def test_untracked_spans_are_not_written_around(cl):
+def test_untracked_spans_are_not_written_around(any_cl):
+    cl = any_cl
     buffer = cl.buffer(1 << 20)
     span = Span(cl, 1 << 20)
     _write(cl, buffer, span, 1, flags=0)
@@ -292,7 +301,8 @@ def test_untracked_spans_are_not_written_around(cl):
 
 
 @pytest.mark.parametrize("size", [100000, len(PATTERN)])
-def test_a_write_may_be_filled_while_it_runs(cl, size):
+def test_a_write_may_be_filled_while_it_runs(any_cl, size):
+    cl = any_cl
     buffer = cl.buffer(size)
     span = Span(cl, size)
     _write(cl, buffer, span, 1, opencl.TRACKED | opencl.STREAMED)
@@ -329,7 +339,8 @@ def test_spans_outside_of_a_blob_cost_the_context(cl, blob, offset, size):
     assert cl.context.wait_lost()[0] == vgpu.FATAL_PROTOCOL
 
 
-def test_a_blob_destroyed_in_use_stays_until_then(cl):
+def test_a_blob_destroyed_in_use_stays_until_then(any_cl):
+    cl = any_cl
     buffer = cl.buffer(len(PATTERN))
     event = cl.new()
     cl.send("clCreateUserEvent", context=cl.ctx, new_event=event)
@@ -350,7 +361,8 @@ def test_a_blob_destroyed_in_use_stays_until_then(cl):
     assert back.data == PATTERN
 
 
-def test_boxes_go_both_ways_and_not_beyond(cl):
+def test_boxes_go_both_ways_and_not_beyond(any_cl):
+    cl = any_cl
     buffer = cl.buffer(64 * 64)
     box = dict(command_queue=cl.queue, buffer=buffer, buffer_origin=[8, 8, 0],
                host_origin=[0, 0, 0], region=[16, 16, 1], buffer_row_pitch=64)
@@ -397,7 +409,8 @@ def test_images_go_both_ways_and_not_beyond(cl):
 
 # --- buffers in blobs ------------------------------------------------------------------------
 
-def test_a_buffer_in_a_blob_is_mapped_without_a_copy(cl):
+def test_a_buffer_in_a_blob_is_mapped_without_a_copy(any_cl):
+    cl = any_cl
     size = 1 << 20
     blob = cl.new_blob()
     memory = cl.context.blob(blob, size)
@@ -422,7 +435,8 @@ def test_a_buffer_in_a_blob_is_mapped_without_a_copy(cl):
     assert cl.read(buffer, 8) == b"\6\0\0\0\x09\0\0\0"
 
 
-def test_mapping_another_buffer_breaks_nothing(cl):
+def test_mapping_another_buffer_breaks_nothing(any_cl):
+    cl = any_cl
     buffer = cl.buffer(4096)
     cl.write(buffer, b"x" * 64)
     for _ in range(2):
@@ -433,6 +447,53 @@ def test_mapping_another_buffer_breaks_nothing(cl):
                 buffer=buffer, size=64)
     cl.finish()
     assert cl.read(buffer, 64) == b"x" * 64
+
+
+@pytest.mark.parametrize("properties", [0, 1], ids=["in-order", "any-order"])
+def test_a_map_waits_for_its_turn(any_cl, properties):
+    cl = any_cl
+    blob, buffer, gate, queue = cl.new_blob(), cl.new(), cl.new(), cl.new()
+    memory = cl.context.blob(blob, 4096)
+    cl.send("vclCreateBufferInBlob", context=cl.ctx, flags=1, size=4096,
+            blob=blob, new_mem=buffer)
+    cl.call("clCreateCommandQueue", context=cl.ctx, device=cl.dev,
+            properties=properties, new_command_queue=queue)
+    cl.send("clCreateUserEvent", context=cl.ctx, new_event=gate)
+    write, mapped = cl.new(), cl.new()
+    cl.send("clEnqueueWriteBuffer", command_queue=queue, buffer=buffer,
+            size=8, ptr=b"gate-out", num_events_in_wait_list=1,
+            event_wait_list=[gate], event=write)
+    waits = dict(num_events_in_wait_list=1, event_wait_list=[write]) \
+        if properties else {}
+    cl.send("vclEnqueueMapBuffer", 5, command_queue=queue, buffer=buffer,
+            blocking_map=1, map_flags=1, size=8, event=mapped, **waits)
+    # In any order, a map of another range waits for nothing.
+    if properties:
+        cl.call("vclEnqueueMapBuffer", command_queue=queue, buffer=buffer,
+                blocking_map=1, map_flags=1, offset=64, size=8)
+    time.sleep(0.1)
+    assert not cl.context.is_done(5)
+    cl.call("clSetUserEventStatus", event=gate, execution_status=0)
+    assert cl.wait("vclEnqueueMapBuffer", 5)["ret"] == 0
+    assert memory[:8] == b"gate-out"
+    cl.call("clWaitForEvents", num_events=1, event_list=[mapped])
+
+
+def test_reads_see_what_was_queued_before(cl):
+    kernel, _ = cl.kernel("__kernel void f(__global int *a) {"
+                          "for (volatile int i = 0; i < 10000000; i++);"
+                          "*a += 1; }", "f")
+    buffer = cl.buffer(4)
+    cl.write(buffer, b"\0" * 4)
+    cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
+    for i in range(1, 5):
+        cl.run(kernel, 1)
+        assert cl.read(buffer, 4) == struct.pack("<I", i)
+        cl.read(buffer, 4)
+        cl.write(buffer, struct.pack("<I", i))
+    assert cl.finish() == 0
+    cl.write(buffer, b"1234")
+    assert cl.read(buffer, 4) == b"1234"
 
 
 def test_a_buffer_beyond_its_blob_is_refused(cl):
