@@ -45,6 +45,7 @@ bool vgpu_window_init(VgpuRemote *vr, Error **errp)
     VirtIOGPUBase *b = VIRTIO_GPU_BASE(vr);
     uint64_t size = b->conf.hostmem;
     void *mem = reserve(NULL, size);
+    DeviceState *dev = DEVICE(vr);
 
     if (mem == MAP_FAILED) {
         error_setg_errno(errp, errno, "hostmem=%" PRIu64 ": cannot reserve so "
@@ -52,8 +53,13 @@ bool vgpu_window_init(VgpuRemote *vr, Error **errp)
         return false;
     }
     vr->window_mem = mem;
-    /* A device's memory: it is neither dumped nor migrated. */
-    memory_region_init_ram_device_ptr(&vr->window, OBJECT(vr),
+    vr->window_size = size;
+    /*
+     * A device's memory: it is neither dumped nor migrated. Its owner is the PCI
+     * device, in whose storage we are: who still looks at the region keeps that.
+     */
+    memory_region_init_ram_device_ptr(&vr->window,
+                                      OBJECT(qdev_get_parent_bus(dev)->parent),
                                       "vgpu-remote-window", size, mem);
     memory_region_add_subregion(&b->hostmem, 0, &vr->window);
     return true;
@@ -66,11 +72,10 @@ void vgpu_window_remove(VgpuRemote *vr)
     }
 }
 
-/* Not before nobody can look at it any more. */
 void vgpu_window_free(VgpuRemote *vr)
 {
     if (vr->window_mem) {
-        munmap(vr->window_mem, VIRTIO_GPU_BASE(vr)->conf.hostmem);
+        munmap(vr->window_mem, vr->window_size);
         vr->window_mem = NULL;
     }
 }

@@ -48,6 +48,11 @@ static void instance_init(Object *obj)
     vgpu_remote_describe(obj);
 }
 
+static void instance_finalize(Object *obj)
+{
+    vgpu_window_free(&VGPU_REMOTE_PCI(obj)->vdev);
+}
+
 static void class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -65,6 +70,7 @@ static const VirtioPCIDeviceTypeInfo vgpu_remote_pci_info = {
     .parent = TYPE_VIRTIO_GPU_PCI_BASE,
     .instance_size = sizeof(VgpuRemotePCI),
     .instance_init = instance_init,
+    .instance_finalize = instance_finalize,
     .class_size = sizeof(VgpuRemotePCIClass),
     .class_init = class_init,
 };

@@ -242,6 +242,7 @@ static void instance_finalize(Object *obj)
 {
     VgpuRemoteVGA *d = VGPU_REMOTE_VGA(obj);
 
+    vgpu_window_free(&d->vdev);
     if (d->lowmem) {
         portio_list_destroy(&d->parent_obj.vga.vga_port_list);
         portio_list_destroy(&d->parent_obj.vga.vbe_port_list);

@@ -431,11 +431,6 @@ static void instance_init(Object *obj)
     vr->reported_ms = INT64_MIN / 2;
 }
 
-static void instance_finalize(Object *obj)
-{
-    vgpu_window_free(VGPU_REMOTE_DEVICE(obj));
-}
-
 static void class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -463,7 +458,6 @@ static const TypeInfo vgpu_remote_types[] = {
         .parent = TYPE_VIRTIO_GPU,
         .instance_size = sizeof(VgpuRemote),
         .instance_init = instance_init,
-        .instance_finalize = instance_finalize,
         .class_size = sizeof(VgpuRemoteClass),
         .class_init = class_init,
     },

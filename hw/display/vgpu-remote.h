@@ -72,6 +72,7 @@ struct VgpuRemote {
     unsigned fds_max;
     MemoryRegion window; /* what blobs are mapped in, all of the BAR */
     void *window_mem;
+    uint64_t window_size;
 
     /* the connection to the server: vgpu-remote-server.c */
     int server_sock;          /* -1: none */
@@ -290,8 +291,13 @@ void vgpu_fence_answer(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 
 /** vgpu_window_init: the memory behind the BAR, conf.hostmem bytes of it. */
 bool vgpu_window_init(VgpuRemote *vr, Error **errp);
-void vgpu_window_remove(VgpuRemote *vr); /* unrealize */
-void vgpu_window_free(VgpuRemote *vr);   /* finalize */
+void vgpu_window_remove(VgpuRemote *vr);
+
+/**
+ * vgpu_window_free: when nobody can look at it any more, which is when the PCI
+ * device is finalized. The virtio device in it may be gone by then.
+ */
+void vgpu_window_free(VgpuRemote *vr);
 
 void vgpu_blobs_init(VgpuRemote *vr);
 void vgpu_blobs_finish(VgpuRemote *vr);
