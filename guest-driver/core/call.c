@@ -12,51 +12,28 @@
  * SPDX-License-Identifier: MIT
  */
 #include "impl.h"
+#include "spin.h"
 
-#include <sched.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SPIN_NS_MAX 50000
 #define SPIN_NS_MIN 2000
-/* Looks at the slot between two looks at the clock. */
-#define SPIN_BURST 64
-
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
+/* Every so many waits one spins in full, to learn whether it pays again. */
+#define PROBE_EVERY 64
 
 /* Whether @slot reached @seq within @ns. */
 static bool spin(struct session *s, struct ring_slot *slot, uint32_t seq,
                  uint32_t ns)
 {
-    uint64_t end = now_ns() + ns;
+    struct spin spin = spin_begin(ns);
 
-    do {
-        for (int i = 0; i < SPIN_BURST; i++) {
-            if (ring_slot_is_done(slot, seq)) {
-                return true;
-            }
-            relax();
+    while (!ring_slot_is_done(slot, seq)) {
+        if (!spin_again(&spin) || ring_fatal(s->ring.map)) {
+            return ring_slot_is_done(slot, seq);
         }
-        /* The worker may be waiting for this very processor. */
-        sched_yield();
-    } while (!ring_fatal(s->ring.map) && now_ns() < end);
-    return ring_slot_is_done(slot, seq);
+    }
+    return true;
 }
 
 /* Spin for as long as it has been worth it lately, and learn from the result. */
@@ -64,9 +41,13 @@ static bool spin_adaptively(struct session *s, struct ring_slot *slot,
                             uint32_t seq)
 {
     uint32_t ns = atomic_load_explicit(&s->spin_ns, memory_order_relaxed);
-    bool done = spin(s, slot, seq, ns);
+    bool probe = ++s->slot_waits[slot - ring_slot(s->ring.map, 0)] %
+                 PROBE_EVERY == 0;
+    bool done = spin(s, slot, seq, probe ? SPIN_NS_MAX : ns);
 
-    if (done) {
+    if (done && probe) {
+        ns = SPIN_NS_MAX;
+    } else if (done) {
         ns = ns + ns / 2 < SPIN_NS_MAX ? ns + ns / 2 : SPIN_NS_MAX;
     } else {
         ns = ns - ns / 4 > SPIN_NS_MIN ? ns - ns / 4 : SPIN_NS_MIN;

@@ -51,6 +51,9 @@ struct session {
     _Atomic uint64_t sleeps;
     _Atomic uint32_t spin_ns; /* how long the next wait spins */
 
+    /* By the one thread that uses the slot. */
+    uint32_t slot_waits[RING_SLOTS];
+
     /* Under id_lock: a stack of ids given back, and the first never used. */
     pthread_mutex_t id_lock;
     uint32_t *free_ids;

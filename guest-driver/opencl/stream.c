@@ -12,11 +12,10 @@
  */
 #include "mem.h"
 
-#include <sched.h>
 #include <string.h>
-#include <time.h>
 
 #include "bulk.h"
+#include "spin.h"
 
 #define CHUNK ((size_t)4 << 20)
 #define STEP  ((size_t)64 << 10)
@@ -31,14 +30,6 @@ struct stream {
     size_t done;   /* copied so far */
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static void copy_to_program(struct stream *s, size_t until)
 {
     memcpy(s->program + s->done, s->piece + s->done, until - s->done);
@@ -51,7 +42,8 @@ static void copy_to_program(struct stream *s, size_t until)
  */
 static void follow(struct call *c, struct stream *s, bool copy)
 {
-    uint64_t last = 0, since = now_ns();
+    struct spin spin = spin_begin(STILL_NS);
+    uint64_t last = 0;
 
     while (last < s->bytes && !call_is_over(c)) {
         uint64_t there = atomic_load_explicit(&s->header->drained,
@@ -65,11 +57,9 @@ static void follow(struct call *c, struct stream *s, bool copy)
         }
         if (there > last) {
             last = there;
-            since = now_ns();
-        } else if (now_ns() - since > STILL_NS) {
+            spin_renew(&spin);
+        } else if (!spin_again(&spin)) {
             return;
-        } else {
-            sched_yield(); /* the worker may be waiting for this processor */
         }
     }
 }
