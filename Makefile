@@ -61,8 +61,13 @@ bench: all guest-package guest deps-tests
 fuzz: deps
 	@scripts/fuzz $(SECONDS)
 
+# The prefix is compiled in, so another one than at set-up means another build.
 install: all
-	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild
+	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))' >/dev/null
+	@ninja -C $(BUILD) -j $(JOBS) --quiet
+	@DESTDIR='$(abspath $(DESTDIR))' meson install -C $(BUILD) --no-rebuild --quiet
+	@install -D -t '$(abspath $(DESTDIR))$(abspath $(PREFIX))/bin' $(BUILD)/bin/qemu-system-x86_64
+	@echo 'Installed in $(abspath $(DESTDIR))$(abspath $(PREFIX))'
 
 clean:
 	@rm -rf $(BUILD)
