@@ -26,19 +26,10 @@ static bool is_command(uint16_t call)
 
 static enum wire_status serve(struct request *r)
 {
-    struct wire_in in = r->in;
-    uint64_t at, queue = wire_get(&in); /* clFinish's only argument */
-    enum wire_status status;
-
     if (is_command(r->header.call)) {
         queue_busy();
     }
-    at = queue_count();
-    status = opencl_serve(r);
-    if (r->header.call == OPENCL_clFinish && status == WIRE_OK) {
-        queue_set_idle(queue, at);
-    }
-    return status;
+    return opencl_serve(r);
 }
 
 const struct session_api cl_api = {
@@ -130,10 +121,28 @@ cl_int opencl_sticky_error(struct request *r, cl_command_queue queue)
     return err;
 }
 
+/* --- queues ------------------------------------------------------------------------- */
+
 /* The next queue may get the same address: not the same error. */
 void serve_clReleaseCommandQueue(struct request *r,
                                  struct clReleaseCommandQueue_args *a)
 {
     opencl_sticky_error(r, a->command_queue);
     a->ret = clReleaseCommandQueue(a->command_queue);
+}
+
+void serve_clFinish(struct request *r, struct clFinish_args *a)
+{
+    uint64_t at = queue_count();
+
+    if (queue_is_idle(a->id_of_command_queue)) {
+        return;
+    }
+    clRetainCommandQueue(a->command_queue);
+    session_block_begin(r);
+    a->ret = clFinish(a->command_queue);
+    clReleaseCommandQueue(a->command_queue);
+    if (a->ret == CL_SUCCESS) {
+        queue_set_idle(a->id_of_command_queue, at);
+    }
 }
