@@ -99,6 +99,19 @@ unsigned test_fds(Guest *g)
     return n;
 }
 
+/* libqtest gives the path to a shell as it is: no blanks in it, then. */
+static void enter_directory_of_qemu(void)
+{
+    const char *path = getenv("QTEST_QEMU_BINARY");
+    g_autofree char *dir = path ? g_path_get_dirname(path) : NULL;
+    g_autofree char *name = path ? g_path_get_basename(path) : NULL;
+    g_autofree char *relative = g_strdup_printf("./%s", name);
+
+    if (path && chdir(dir) == 0) {
+        g_setenv("QTEST_QEMU_BINARY", relative, true);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const TestCase *const all[] = {
@@ -107,6 +120,7 @@ int main(int argc, char **argv)
     };
 
     g_test_init(&argc, &argv, NULL);
+    enter_directory_of_qemu();
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
         for (const TestCase *test = all[i]; test->run; test++) {
             qtest_add_func(test->path, test->run);
