@@ -129,6 +129,7 @@ bool ring_format(struct ring_consumer *c, void *ring, size_t bytes)
     c->hdr = hdr;
     c->cmd = (uint8_t *)ring + RING_CMD_OFFSET;
     c->head = 0;
+    c->sleeps = 0;
     hdr->version = VGPU_PROTOCOL_VERSION;
     hdr->cmd_size = c->size;
     hdr->magic = RING_MAGIC;
@@ -198,6 +199,8 @@ bool ring_pending(const struct ring_consumer *c)
 
 bool ring_sleep(struct ring_consumer *c)
 {
+    /* First, so that whoever sees us asleep sees it counted. */
+    atomic_store_explicit(&c->hdr->sleeps, ++c->sleeps, memory_order_relaxed);
     atomic_store(&c->hdr->state, RING_ASLEEP);
     if (atomic_load(&c->hdr->tail) == c->head) {
         return true;

@@ -85,6 +85,9 @@ struct ring_header {
 
     /* Written by the worker, or by the device in a dead worker's place. */
     alignas(64) _Atomic uint32_t fatal; /* enum ring_fatal */
+
+    /* Written by the worker, for statistics: how often it was about to sleep. */
+    _Atomic uint32_t sleeps;
 };
 
 struct ring_slot {
@@ -217,6 +220,7 @@ struct ring_consumer {
 
     /* By the thread that consumes. */
     uint32_t head;
+    uint32_t sleeps;
 };
 
 enum ring_result {
@@ -243,6 +247,17 @@ bool ring_format(struct ring_consumer *c, void *ring, size_t bytes);
  */
 enum ring_result ring_consume(struct ring_consumer *c, void *buf,
                               uint32_t *size, bool *signal);
+
+/**
+ * ring_sleeps: how often the worker of the ring at @ring was about to sleep, as
+ * it says. Each doorbell belongs to one of those, since none rings for a worker
+ * that is awake.
+ */
+static inline uint32_t ring_sleeps(void *ring)
+{
+    return atomic_load_explicit(&((struct ring_header *)ring)->sleeps,
+                                memory_order_relaxed);
+}
 
 /** ring_pending: whether there is something to consume (a hint). */
 bool ring_pending(const struct ring_consumer *c);

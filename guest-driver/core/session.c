@@ -249,9 +249,10 @@ __attribute__((destructor)) static void print_stats(void)
     const char *v = getenv("VGPU_STATS");
 
     if (s && v && *v && strcmp(v, "0") != 0) {
-        fprintf(stderr, "vgpu-remote: calls=%llu doorbells=%llu sleeps=%llu\n",
+        fprintf(stderr, "vgpu-remote: calls=%llu doorbells=%llu sleeps=%llu "
+                "worker_sleeps=%u\n",
                 (unsigned long long)s->calls,
                 (unsigned long long)s->doorbells,
-                (unsigned long long)s->sleeps);
+                (unsigned long long)s->sleeps, ring_sleeps(s->ring.map));
     }
 }

@@ -118,7 +118,7 @@ def test_both_ends_print_the_same_calls(run, server, tmp_path):
 
 def test_stats_are_printed_at_the_end(run):
     end = run(DEVICES, VGPU_STATS="1")
-    found = re.search(r"vgpu-remote: calls=(\d+) doorbells=(\d+) sleeps=(\d+)", end.stderr)
+    found = re.search(r"vgpu-remote: calls=(\d+) doorbells=(\d+) sleeps=(\d+) worker_sleeps=(\d+)", end.stderr)
     assert found and int(found[1]) > 5, end.stderr
 
 

@@ -476,12 +476,14 @@ static void worker_does_not_sleep_over_a_message(void **state)
     struct fixture *f = *state;
 
     assert_false(ring_pending(&f->c));
+    assert_int_equal(ring_sleeps(f->hdr), 0);
     assert_false(produce(f, 32, 0) && ring_sleep(&f->c));
     assert_true(ring_pending(&f->c));
     assert_int_equal(f->hdr->state, RING_AWAKE);
     expect_message(f, 32, 0);
     assert_true(ring_sleep(&f->c));
     assert_int_equal(f->hdr->state, RING_ASLEEP);
+    assert_true(ring_sleeps(f->hdr) >= 1);
 }
 
 static void doorbell_rings_once_for_a_sleeping_worker(void **state)
