@@ -66,6 +66,7 @@ const char *ring_producer_init(struct ring_producer *p, void *ring,
     p->cmd = (uint8_t *)ring + RING_CMD_OFFSET;
     p->size = size;
     p->tail = atomic_load_explicit(&hdr->tail, memory_order_relaxed);
+    p->published = p->tail;
     p->head = atomic_load_explicit(&ring_slot(ring, 0)->done,
                                    memory_order_acquire);
     return NULL;
@@ -108,14 +109,20 @@ void *ring_reserve(struct ring_producer *p, uint32_t size)
     return p->cmd + (p->tail & (p->size - 1));
 }
 
-bool ring_commit(struct ring_producer *p, uint32_t size)
+bool ring_publish(struct ring_producer *p)
 {
     uint32_t asleep = RING_ASLEEP;
 
-    p->tail += size;
+    p->published = p->tail;
     atomic_store(&p->hdr->tail, p->tail);
     return atomic_load(&p->hdr->state) == RING_ASLEEP &&
            atomic_compare_exchange_strong(&p->hdr->state, &asleep, RING_AWAKE);
+}
+
+bool ring_commit(struct ring_producer *p, uint32_t size)
+{
+    ring_append(p, size);
+    return ring_publish(p);
 }
 
 bool ring_format(struct ring_consumer *c, void *ring, size_t bytes)

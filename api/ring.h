@@ -174,7 +174,8 @@ struct ring_producer {
 
     /* Under the producer's lock. */
     uint32_t tail;
-    uint32_t head; /* as last seen */
+    uint32_t published; /* the tail that the worker sees */
+    uint32_t head;      /* as last seen */
 };
 
 /**
@@ -195,8 +196,9 @@ static inline uint32_t ring_message_max(uint32_t cmd_size)
  * ring_reserve: space for a message of @size bytes, a multiple of RING_ALIGN
  * and at most ring_message_max().
  *
- * Returns the place to write it, valid until ring_commit(), or NULL while the
- * ring is too full: wait until slot 0 reaches ring_space_position(p, size).
+ * Returns the place to write it, valid until ring_append() or ring_commit(), or
+ * NULL while the ring is too full: publish what is not yet published, and wait until
+ * slot 0 reaches ring_space_position(p, size).
  */
 void *ring_reserve(struct ring_producer *p, uint32_t size);
 
@@ -204,10 +206,22 @@ void *ring_reserve(struct ring_producer *p, uint32_t size);
 uint32_t ring_space_position(const struct ring_producer *p, uint32_t size);
 
 /**
- * ring_commit: publish the message of @size bytes last reserved.
+ * ring_append: the message of @size bytes last reserved is complete, and will be
+ * published together with a later one.
+ */
+static inline void ring_append(struct ring_producer *p, uint32_t size)
+{
+    p->tail += size;
+}
+
+/**
+ * ring_publish: publish all complete messages.
  *
  * Returns true if the worker sleeps: ring the doorbell.
  */
+bool ring_publish(struct ring_producer *p);
+
+/** ring_commit: ring_append(), then ring_publish(). */
 bool ring_commit(struct ring_producer *p, uint32_t size);
 
 /* --- consumer: the worker ------------------------------------------------ */

@@ -114,6 +114,10 @@ static uint8_t *reserve(struct session *s, uint32_t size)
     void *at;
 
     while (!(at = ring_reserve(&s->producer, size))) {
+        if (s->producer.published != s->producer.tail &&
+            ring_publish(&s->producer)) {
+            session_ring_doorbell(s);
+        }
         /* Until half of the ring is free, not to be woken by every message. */
         uint32_t half = s->producer.tail - s->producer.size / 2;
         uint32_t want = ring_space_position(&s->producer, size);
@@ -237,7 +241,7 @@ static void trace_message(struct call *c)
     trace(header.api, header.call, at + sizeof(header), header.payload);
 }
 
-void call_send(struct call *c)
+static void send(struct call *c, bool publish)
 {
     struct session *s = c->session;
     bool asleep;
@@ -247,7 +251,8 @@ void call_send(struct call *c)
         trace_message(c);
     }
     s->calls++;
-    asleep = ring_commit(&s->producer, c->size);
+    ring_append(&s->producer, c->size);
+    asleep = publish && ring_publish(&s->producer);
     c->tail = s->producer.tail;
     pthread_mutex_unlock(&s->ring_lock);
     if (asleep) {
@@ -256,6 +261,16 @@ void call_send(struct call *c)
     if (c->insisted) {
         take_answer(c);
     }
+}
+
+void call_send(struct call *c)
+{
+    send(c, true);
+}
+
+void call_send_lazily(struct call *c)
+{
+    send(c, c->insisted || !session_perf(c->session, PERF_LAZY));
 }
 
 /* See call_meanwhile(). */

@@ -29,6 +29,8 @@ static const char *const perf_names[] = {
     [PERF_ASYNC_CREATE] = "no_async_create",
     [PERF_CACHE] = "no_cache",
     [PERF_BULK] = "no_bulk",
+    [PERF_LAZY] = "no_lazy",
+    [PERF_DIRECT] = "no_direct",
 };
 #define PERF_COUNT (sizeof(perf_names) / sizeof(perf_names[0]))
 
@@ -55,7 +57,8 @@ static unsigned perf_from_environment(void)
         }
         if (i == PERF_COUNT && n) {
             fprintf(stderr, "vgpu-remote: VGPU_PERF: '%.*s' is unknown; it may "
-                    "hold no_spin, no_async_create, no_cache, no_bulk\n",
+                    "hold no_spin, no_async_create, no_cache, no_bulk, no_lazy, "
+                    "no_direct\n",
                     (int)n, p);
         }
         p += n + (p[n] == ',');

@@ -50,6 +50,8 @@ enum session_perf {
     PERF_ASYNC_CREATE, /* do not wait for what can be checked here */
     PERF_CACHE,        /* ask for constant information once */
     PERF_BULK,         /* stream large transfers, and none from shared memory */
+    PERF_LAZY,         /* publish a call that has time with the next one */
+    PERF_DIRECT,       /* the worker's: transfers that do without the host's queue */
 };
 
 /** session_perf: whether optimisation @what is on. */
@@ -99,6 +101,13 @@ size_t call_payload_max(struct session *s);
 
 /** call_send: publish the message; wakes the worker if it sleeps. */
 void call_send(struct call *c);
+
+/**
+ * call_send_lazily: like call_send() for a call that wants no answer and has no
+ * effect but on later calls: it is published together with the next one, which
+ * spares both sides the cache line that they share for each message.
+ */
+void call_send_lazily(struct call *c);
 
 /**
  * call_meanwhile: have this thread's next call_wait() call @fn before it waits,

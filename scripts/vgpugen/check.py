@@ -304,6 +304,9 @@ def check_words(call):
     if outputs and not always_waits(call):
         refuse(call.where, f"{call.name} does not always wait, so nobody "
                f"would get its output '{outputs[0].name}'")
+    if "lazy" in call.words and not call.never_waits:
+        refuse(call.where, f"{call.name} is 'lazy', but may be waited for: "
+               "it has to be 'async' too")
     if call.wire_only and "serve" not in call.words:
         refuse(call.where, f"{call.name} is a 'wire' call, which no host "
                "function makes: add 'serve'")

@@ -241,7 +241,7 @@ def emit_call(api, call, w):
     emit_items(call, w, fixed)
     for p in arrays:
         emit_put_array(p, w)
-    w("    call_send(&c);")
+    w(f"    {'call_send_lazily' if 'lazy' in call.words else 'call_send'}(&c);")
     emit_end(api, call, w, conditional, bulk_ins, bulk_outs)
     w("    return ret;\n}\n")
 

@@ -20,7 +20,7 @@ TOKEN = re.compile(r"""
 
 PARAM_WORDS = {"in", "out", "bulk", "late", "new", "drop", "unsent",
                "callback"}
-CALL_WORDS = {"wait", "async", "entry", "serve", "blocks", "command", "check"}
+CALL_WORDS = {"wait", "async", "lazy", "entry", "serve", "blocks", "command", "check"}
 
 
 class Token:

@@ -60,6 +60,8 @@ REFUSED = {
                           ["'asynch'", "async"]),
     "call_word_twice": ("0x1 cl_int clF(cl_mem m) async async;", 0,
                         ["twice"]),
+    "lazy_and_waited_for": ("0x1 cl_int clF(cl_mem m) lazy;", 0,
+                            ["'lazy'", "'async'"]),
     "wait_and_async": ("0x1 cl_int clF(cl_mem m) async wait (1);", 0,
                        ["'wait'", "'async'"]),
     "parameter_word_twice": ("0x1 cl_int clF(bulk bulk in void *p[3]);", 0,

@@ -469,6 +469,27 @@ static void ring_broken_bytes_never_get_past_the_buffer(void **state)
     }
 }
 
+/* --- publishing together ------------------------------------------------------------ */
+
+static void appended_messages_are_seen_when_published(void **state)
+{
+    struct fixture *f = *state;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        fill(ring_reserve(&f->p, 32), 32, i);
+        ring_append(&f->p, 32);
+        assert_false(ring_pending(&f->c));
+    }
+    assert_true(ring_sleep(&f->c));
+    fill(ring_reserve(&f->p, 64), 64, 3);
+    assert_true(ring_commit(&f->p, 64));
+    for (uint32_t i = 0; i < 3; i++) {
+        expect_message(f, 32, i);
+    }
+    expect_message(f, 64, 3);
+    assert_false(ring_pending(&f->c));
+}
+
 /* --- sleeping ---------------------------------------------------------------------- */
 
 static void worker_does_not_sleep_over_a_message(void **state)
@@ -585,6 +606,7 @@ int main(void)
         TEST(ring_constants_changed_later_do_not_matter),
         TEST(ring_head_forged_for_the_producer_stays_inside_the_area),
         TEST(ring_broken_bytes_never_get_past_the_buffer),
+        TEST(appended_messages_are_seen_when_published),
         TEST(worker_does_not_sleep_over_a_message),
         TEST(doorbell_rings_once_for_a_sleeping_worker),
         TEST(answer_signals_who_sleeps_and_nobody_else),
