@@ -55,7 +55,7 @@ run: all guest-package guest deps-tests
 check: deps
 	@scripts/check
 
-bench: all guest-package guest deps-tests
+bench: all guest-package guest deps-tests deps-bench
 	@scripts/bench
 
 fuzz: deps

@@ -8,22 +8,25 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <CL/cl.h>
 
 #define MIB (1024.0 * 1024.0)
 
-enum { LAUNCHES = 1000, RUNS_MAX = 101 };
+enum { LAUNCHES = 1000, RUNS_MAX = 101, THREADS = 8, IDLE_MAX = 3600 };
 
 static cl_context context;
 static cl_device_id device;
 static cl_command_queue queue;
+static cl_program program;
 static cl_kernel kernel;
 static cl_mem cell; /* the buffer that the kernel counts in */
 static int runs = 9;
@@ -228,6 +231,78 @@ static void check_launches(void)
     }
 }
 
+/* --- threads ---------------------------------------------------------- */
+
+/* One of several threads, each with all that it needs of its own. */
+struct launcher {
+    pthread_t id;
+    cl_command_queue queue;
+    cl_kernel kernel;
+    cl_mem cell;
+};
+
+static void *launch_alone(void *opaque)
+{
+    struct launcher *l = opaque;
+    size_t one = 1;
+
+    for (int i = 0; i < LAUNCHES; i++) {
+        check(clEnqueueNDRangeKernel(l->queue, l->kernel, 1, NULL, &one, NULL,
+                                     0, NULL, NULL), "clEnqueueNDRangeKernel");
+    }
+    check(clFinish(l->queue), "clFinish");
+    return NULL;
+}
+
+static void launch_in_threads(void *opaque)
+{
+    struct launcher *l = opaque;
+
+    for (int i = 0; i < THREADS; i++) {
+        if (pthread_create(&l[i].id, NULL, launch_alone, &l[i]) != 0) {
+            die("no thread can be made");
+        }
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(l[i].id, NULL);
+    }
+}
+
+static void launcher_init(struct launcher *l)
+{
+    cl_int err;
+
+    l->queue = clCreateCommandQueueWithProperties(context, device, NULL, &err);
+    check(err, "clCreateCommandQueueWithProperties");
+    l->cell = clCreateBuffer(context, CL_MEM_READ_WRITE, 64, NULL, &err);
+    check(err, "clCreateBuffer");
+    l->kernel = clCreateKernel(program, "count", &err);
+    check(err, "clCreateKernel");
+    check(clSetKernelArg(l->kernel, 0, sizeof(l->cell), &l->cell),
+          "clSetKernelArg");
+}
+
+static void launcher_finish(struct launcher *l)
+{
+    check(clReleaseKernel(l->kernel), "clReleaseKernel");
+    check(clReleaseMemObject(l->cell), "clReleaseMemObject");
+    check(clReleaseCommandQueue(l->queue), "clReleaseCommandQueue");
+}
+
+static void threads(void)
+{
+    struct launcher launchers[THREADS];
+
+    for (int i = 0; i < THREADS; i++) {
+        launcher_init(&launchers[i]);
+    }
+    figure_rate("launch, 8 threads", launch_in_threads, launchers,
+                THREADS * LAUNCHES);
+    for (int i = 0; i < THREADS; i++) {
+        launcher_finish(&launchers[i]);
+    }
+}
+
 /* --- transfers -------------------------------------------------------- */
 
 struct transfer {
@@ -337,7 +412,6 @@ static void build_kernel(void)
 {
     static const char *source =
         "kernel void count(global int *cell) { cell[0] += 1; }";
-    cl_program program;
     cl_int err;
 
     program = clCreateProgramWithSource(context, 1, &source, NULL, &err);
@@ -346,7 +420,6 @@ static void build_kernel(void)
           "clBuildProgram");
     kernel = clCreateKernel(program, "count", &err);
     check(err, "clCreateKernel");
-    check(clReleaseProgram(program), "clReleaseProgram");
 }
 
 static void set_up(void)
@@ -383,7 +456,9 @@ static void usage(void)
            "\n"
            "  --runs N      counted runs of each figure, 1..%d (default 9)\n"
            "  --only TEXT   only figures whose name contains TEXT\n"
-           "  --max-mib N   largest transfer in MiB (default 256)\n", RUNS_MAX);
+           "  --max-mib N   largest transfer in MiB (default 256)\n"
+           "  --idle N      measure nothing: launch once, and sleep N seconds\n",
+           RUNS_MAX);
 }
 
 static long number(const char *option, const char *value, long max)
@@ -405,7 +480,7 @@ int main(int argc, char **argv)
         { 1u << 20, "1 MiB" },  { 16u << 20, "16 MiB" },
         { 64u << 20, "64 MiB" }, { 256u << 20, "256 MiB" },
     };
-    long max_mib = 256;
+    long max_mib = 256, idle = 0;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
@@ -419,18 +494,28 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--max-mib") == 0) {
             max_mib = number(argv[i], argv[i + 1], 1024);
             i++;
+        } else if (strcmp(argv[i], "--idle") == 0) {
+            idle = number(argv[i], argv[i + 1], IDLE_MAX);
+            i++;
         } else {
             die("unknown option '%s': see --help", argv[i]);
         }
     }
     set_up();
     check_launches();
+    if (idle) {
+        printf("idle\n");
+        fflush(stdout);
+        sleep((unsigned)idle);
+        return 0;
+    }
     printf("{");
     figure_us("clSetKernelArg", set_args, NULL, LAUNCHES);
     figure_us("clGetDeviceInfo", get_infos, NULL, LAUNCHES);
     figure_us("create + release buffer", create_buffers, NULL, LAUNCHES);
     figure_rate("launch", launch_many, NULL, LAUNCHES);
     figure_rate("set argument + launch", launch_many_with_args, NULL, LAUNCHES);
+    threads();
     figure_us("launch + finish", launch_finish, NULL, LAUNCHES / 10);
     figure_us("read 4 bytes", read_cell, NULL, LAUNCHES / 10);
     figure_rate("write 4 bytes, asynchronous", write_cells, NULL, LAUNCHES);
