@@ -32,6 +32,7 @@
 #include "worker.h"
 
 #define CLIENTS_MAX 256u
+#define ACCEPT_AGAIN_MS 100
 
 struct context {
     struct client *client;
@@ -61,6 +62,8 @@ struct server {
     struct context *contexts;
     unsigned n_contexts;
     uint64_t contexts_total;
+    bool out_of_fds; /* said so, and took no client since */
+    bool deaf;       /* the listener is not watched for now */
     bool stop;
 };
 
@@ -355,13 +358,37 @@ static void serve_client(struct server *s, struct client *c)
     }
 }
 
+static void watch_listener(struct server *s, bool on)
+{
+    struct epoll_event ev = { .events = on ? EPOLLIN : 0,
+                              .data.ptr = &s->listener };
+
+    if (epoll_ctl(s->epoll, EPOLL_CTL_MOD, s->listener, &ev) == 0) {
+        s->deaf = !on;
+    }
+}
+
+/*
+ * Where fds or memory are short, a client that waits would be announced again
+ * and again. It is left waiting, and looked after when anything else
+ * has happened, or a moment has passed.
+ */
 static void serve_listener(struct server *s)
 {
     int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+            errno == ENOMEM) {
+            if (!s->out_of_fds) {
+                log_line("clients have to wait: %s", strerror(errno));
+            }
+            s->out_of_fds = true;
+            watch_listener(s, false);
+        }
         return;
     }
+    s->out_of_fds = false;
     if (s->n_clients >= CLIENTS_MAX || !client_create(s, fd)) {
         log_line("a client was turned away: there are %u of at most %u",
                  s->n_clients, CLIENTS_MAX);
@@ -466,8 +493,11 @@ static void loop(struct server *s)
 {
     while (!s->stop) {
         struct epoll_event ev;
-        int n = epoll_wait(s->epoll, &ev, 1, -1);
+        int n = epoll_wait(s->epoll, &ev, 1, s->deaf ? ACCEPT_AGAIN_MS : -1);
 
+        if (s->deaf) {
+            watch_listener(s, true);
+        }
         if (n != 1) {
             continue;
         }

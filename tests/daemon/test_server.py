@@ -4,6 +4,7 @@ SPDX-License-Identifier: MIT
 """
 import errno
 import os
+import resource
 import signal
 import socket
 import struct
@@ -13,7 +14,7 @@ import time
 import pytest
 
 import vgpu
-from conftest import SERVER, children
+from conftest import SERVER, children, cpu_ticks
 
 
 def test_hello_is_welcomed(client):
@@ -29,6 +30,24 @@ def test_other_version_is_refused_with_both_numbers(server):
                                        errno.EPROTO)
     assert vgpu.receive(client.sock) == (b"", [])
     assert "version 77" in server.log() and "server 1" in server.log()
+
+
+def test_clients_wait_while_fds_are_short(start):
+    server = start("--memory", "16M")
+    first = server.client()
+    left = 3
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE,
+                     (first.status()["fds"] + left,) * 2)
+    others = [server.client() for _ in range(left)]
+    late = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    late.connect(str(server.path))
+    vgpu.wait_until(lambda: "have to wait" in server.log())
+    before = cpu_ticks(server.pid)
+    time.sleep(1)
+    assert cpu_ticks(server.pid) - before <= 2
+    others.pop().close()
+    vgpu.Client(None, sock=late)
+    assert server.log().count("have to wait") == 1
 
 
 def test_other_magic_is_closed(server):
