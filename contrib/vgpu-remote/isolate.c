@@ -3,9 +3,13 @@
  * the first byte of its guest:
  *
  * 1. process     own session (no terminal), SIGKILL when the server dies, no core
- *                dumps, not traceable, limits on files and memory. The server
- *                closed every fd but the context's.
- * 2. files       (where Landlock is missing) a mount namespace: all read-only.
+ *                dumps, not traceable, limits on files and memory, the first to go
+ *                when the host's memory is short. The server closed every fd
+ *                but the context's.
+ * 2. namespaces  (where the user may make them) it sees no other process, and
+ *                none that it starts outlives it or the server; its directory is
+ *                a limited file system in memory. Where there is no
+ *                Landlock, all else is read-only, and homes are covered.
  * 3. privileges  all capabilities and, by no_new_privs, every way to new ones.
  * 4. files       Landlock: reads of the system's directories, writes to the
  *                GPU's devices and to one directory of its own that vanishes.
@@ -23,9 +27,15 @@
  *   worker's directory, GPU drivers to memory.
  * - A GPU driver's ioctls on /dev/dri and /dev/nvidia* are not filtered: they are
  *   the way to the GPU, and differ by driver and version.
- * - /proc and /sys can be read as far as the kernel lets a process of the
- *   same user: hwloc, LLVM and drivers look there for processors and devices.
- * - Time on the CPU and the disk space under $TMPDIR are not limited here.
+ * - /proc and /sys, of which hwloc, LLVM and drivers read processors and devices,
+ *   tell about the machine; without namespaces /sys, and a part of /proc.
+ * - Memory: what an honest worker takes is charged by the server (budget.h), and
+ *   RLIMIT_DATA stops one process. One that has been taken over can start more
+ *   processes, and fill memfds, which count for none: only a cgroup around the
+ *   server limits that (`systemd-run --user -p MemoryMax=8G vgpu-remoted ...`).
+ *   Without one the kernel's OOM killer ends workers before anybody else.
+ * - Time on the CPU is not limited here, nor is, without namespaces, the disk space
+ *   under $TMPDIR (a single file is).
  * - Workers are forks of one server: their addresses are laid out alike.
  *
  * SPDX-License-Identifier: MIT
@@ -33,6 +43,7 @@
 #include "isolate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
@@ -56,10 +67,11 @@
 const char *isolate_init(struct isolation *iso, bool files_optional)
 {
     iso->landlock_abi = landlock_abi();
+    iso->namespaces = spaces_possible();
     iso->server = getpid();
     if (iso->landlock_abi) {
         iso->files = ISOLATE_FILES_LANDLOCK;
-    } else if (mounts_possible()) {
+    } else if (iso->namespaces && mounts_possible()) {
         iso->files = ISOLATE_FILES_MOUNTS;
     } else if (files_optional) {
         iso->files = ISOLATE_FILES_NONE;
@@ -72,10 +84,17 @@ const char *isolate_init(struct isolation *iso, bool files_optional)
     return NULL;
 }
 
-void isolate_server(struct isolation *iso)
+const char *isolate_server(struct isolation *iso)
 {
-    prctl(PR_SET_DUMPABLE, 0);
+    if (iso->namespaces) {
+        iso->first = spaces_enter();
+        if (iso->first < 0) {
+            return "namespaces cannot be made any more";
+        }
+    }
     iso->no_network = unshare(CLONE_NEWNET) == 0;
+    prctl(PR_SET_DUMPABLE, 0); /* /proc/self/uid_map is ours no longer */
+    return NULL;
 }
 
 static const char *files_text(const struct isolation *iso, char *buf, size_t n)
@@ -85,7 +104,7 @@ static const char *files_text(const struct isolation *iso, char *buf, size_t n)
         snprintf(buf, n, "Landlock (ABI %d)", iso->landlock_abi);
         break;
     case ISOLATE_FILES_MOUNTS:
-        snprintf(buf, n, "mount namespace (read-only)");
+        snprintf(buf, n, "read-only, homes covered (mount namespace)");
         break;
     case ISOLATE_FILES_NONE:
         snprintf(buf, n, "NOT ISOLATED (--no-file-isolation)");
@@ -98,8 +117,9 @@ const char *isolate_text(const struct isolation *iso, char *buf, size_t n)
 {
     char files[64];
 
-    snprintf(buf, n, "files: %s; network: no sockets%s; privileges: none; "
-             "calls: seccomp (%u allowed)",
+    snprintf(buf, n, "namespaces: %s; files: %s; network: no sockets%s; "
+             "privileges: none; calls: seccomp (%u allowed)",
+             iso->namespaces ? "processes, mounts" : "none",
              files_text(iso, files, sizeof(files)),
              iso->no_network ? ", namespace" : "", calls_count());
     return buf;
@@ -111,10 +131,13 @@ void isolate_print(const struct isolation *iso)
 
     printf("process:    session of its own, dies with the server, no core dumps, "
            "no tracing, limits on fds and memory\n"
+           "namespaces: %s\n"
            "files:      %s\n"
            "network:    no sockets (seccomp)%s%s\n"
            "privileges: no capabilities, no_new_privs\n"
            "calls:      seccomp, %u system calls allowed\n",
+           iso->namespaces ? "no other processes in /proc, a limited directory" :
+                             "none (they cannot be had here)",
            files_text(iso, files, sizeof(files)),
            iso->landlock_abi >= 4 ? ", no TCP (Landlock)" : "",
            iso->no_network ? ", empty network namespace" : "", calls_count());
@@ -136,6 +159,22 @@ static bool limit(int what, rlim_t most)
     return setrlimit(what, &r) == 0;
 }
 
+/* When the host's memory is short. Best effort: some containers forbid it. */
+static void go_first(void)
+{
+    int fd;
+
+    prctl(PR_SET_DUMPABLE, 1); /* or the file is not ours, see isolate_server */
+    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    prctl(PR_SET_DUMPABLE, 0);
+    if (fd >= 0) {
+        if (write(fd, "1000", 4) < 0) {
+            /* Then it has the same chances as others. */
+        }
+        close(fd);
+    }
+}
+
 /*
  * Not RLIMIT_AS: GPU drivers reserve more addresses than any machine has memory.
  * Not RLIMIT_NPROC: it counts what else the same user runs.
@@ -144,9 +183,12 @@ static const char *stage_process(const struct isolation *iso)
 {
     setsid();
     umask(077);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != iso->server) {
+    /* In a namespace of its own the server is no process, and its end is seen to. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+        (!iso->namespaces && getppid() != iso->server)) {
         return "the server is gone";
     }
+    go_first();
     if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, FDS_MAX) ||
         !limit(RLIMIT_FSIZE, VGPU_BLOB_SIZE_MAX)) {
         return "its limits cannot be set";
@@ -191,6 +233,9 @@ const char *isolate_worker(const struct isolation *iso, const char *directory)
 {
     const char *why = stage_process(iso);
 
+    if (!why && iso->namespaces) {
+        why = spaces_apply(directory);
+    }
     if (!why && iso->files == ISOLATE_FILES_MOUNTS) {
         why = mounts_apply(directory);
     }

@@ -18,7 +18,7 @@
 enum isolate_files {
     ISOLATE_FILES_NONE,     /* not at all: only if the user asked for it */
     ISOLATE_FILES_LANDLOCK,
-    ISOLATE_FILES_MOUNTS,   /* a mount namespace of its own */
+    ISOLATE_FILES_MOUNTS,   /* all read-only in its mount namespace */
 };
 
 #define ISOLATE_READABLE_MAX 16
@@ -27,8 +27,10 @@ enum isolate_files {
 struct isolation {
     enum isolate_files files;
     int landlock_abi;    /* 0: this kernel has none */
+    bool namespaces;     /* of processes and mounts, see isolate_spaces.c */
     bool no_network;     /* a network namespace without interfaces */
     int server;          /* pid */
+    int first;           /* pid: without it no worker can live; 0: none */
     uint64_t memory_max; /* bytes of private memory of one worker */
     const char *readable[ISOLATE_READABLE_MAX]; /* the user's, NULL-terminated */
 };
@@ -40,8 +42,13 @@ struct isolation {
  */
 const char *isolate_init(struct isolation *iso, bool files_optional);
 
-/** isolate_server: what the server itself can do without. Once, at its start. */
-void isolate_server(struct isolation *iso);
+/**
+ * isolate_server: give up what the server itself can do without, and prepare
+ * for workers. Once, before there are fds that a child of it must not have.
+ *
+ * Returns NULL, or a sentence.
+ */
+const char *isolate_server(struct isolation *iso);
 
 /** isolate_print: the stages, one line each, on stdout. */
 void isolate_print(const struct isolation *iso);

@@ -18,6 +18,8 @@
  * - fcntl and ioctl can name a process to be sent any signal (F_SETOWN, F_SETSIG,
  *   FIOSETOWN), put characters into a terminal (TIOCSTI), and make an eventfd
  *   blocking that others share (F_SETFL, FIONBIO).
+ * - mmap and memfd_create can take the host's reserve of huge pages, which is small,
+ *   meant for others, and counted by no limit of ours.
  * - A datagram socket needs no connect() to reach every other on the host.
  *
  * SPDX-License-Identifier: MIT
@@ -29,6 +31,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,9 +41,8 @@
 
 static const char *const allowed[] = {
     /* memory */
-    "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "mlock", "mlock2",
-    "munlock", "mincore", "msync", "membarrier", "memfd_create", "mbind",
-    "get_mempolicy", "set_mempolicy", "pkey_alloc", "pkey_free",
+    "brk", "munmap", "mremap", "mprotect", "madvise", "mlock", "mlock2",
+    "munlock", "mincore", "msync", "membarrier", "mbind", "get_mempolicy", "set_mempolicy", "pkey_alloc", "pkey_free",
     "pkey_mprotect",
     /* files: which ones is another stage's */
     "open", "openat", "close", "close_range", "read", "write", "pread64",
@@ -193,6 +195,17 @@ static int allow_socketpair(scmp_filter_ctx ctx)
     return err;
 }
 
+/* Memory, but not of huge pages. */
+static int allow_memory(scmp_filter_ctx ctx)
+{
+    int err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                               SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_HUGETLB, 0));
+
+    return err ? err : seccomp_rule_add(
+        ctx, SCMP_ACT_ALLOW, SCMP_SYS(memfd_create), 1,
+        SCMP_A1(SCMP_CMP_MASKED_EQ, MFD_HUGETLB, 0));
+}
+
 /* Calls that depend on an argument. */
 static int allow_some(scmp_filter_ctx ctx)
 {
@@ -213,6 +226,7 @@ static int allow_some(scmp_filter_ctx ctx)
         err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
                                SCMP_A0(SCMP_CMP_EQ, 0));
     }
+    err = err ? err : allow_memory(ctx);
     err = err ? err : allow_socketpair(ctx);
     err = err ? err : allow_fcntl(ctx);
     err = err ? err : allow_ioctl(ctx);

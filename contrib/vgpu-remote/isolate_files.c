@@ -1,26 +1,22 @@
 /*
- * Keeping a worker from the host's files: by Landlock, which any user may use,
- * also in a chroot and where user namespaces are refused; or, on kernels without
- * it, by a mount namespace.
+ * Keeping a worker from the host's files by Landlock, which any user may use,
+ * also in a chroot and where user namespaces are refused.
  *
- * The mount namespace is the weaker one: system-wide configuration that the user
- * may read stays readable, only homes and the like are covered.
+ * What it goes without where it has no /proc of its own (isolate_spaces.c): the
+ * directories of other processes, which tell anybody their command lines. Landlock
+ * allows what lies beneath an inode, and procfs makes a new inode for a path when
+ * it has forgotten the old one: so the fds of these rules stay open.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "isolate_stages.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* --- Landlock --------------------------------------------------------------- */
@@ -52,7 +48,14 @@ static const char *const system_paths[] = {
     "/run/opengl-driver",
     "/etc/OpenCL", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
     "/etc/alternatives", "/etc/nvidia", "/etc/glvnd", "/etc/vulkan",
-    "/etc/drirc", "/etc/localtime", "/etc/locale.alias", "/proc", "/sys",
+    "/etc/drirc", "/etc/localtime", "/etc/locale.alias", "/sys",
+};
+
+/* What hwloc, LLVM, Mesa and NVIDIA's driver look at. */
+static const char *const proc_paths[] = {
+    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat",
+    "/proc/version", "/proc/filesystems", "/proc/devices", "/proc/modules",
+    "/proc/driver", "/proc/sys/kernel", "/proc/sys/vm",
 };
 
 static const char *const devices[] = {
@@ -78,22 +81,44 @@ static uint64_t rights_of(int abi)
     return rights;
 }
 
-/* Allow @access beneath @path; a path that is not there needs no rule. */
-static bool allow(int ruleset, const char *path, uint64_t access)
+/* Allow @access beneath @path, which is opened as *@fd, or is not there (-1). */
+static bool add_rule(int ruleset, const char *path, uint64_t access, int *fd)
 {
     struct path_attr rule = { .access = access };
     struct stat st;
-    bool ok;
 
-    rule.fd = open(path, O_PATH | O_CLOEXEC);
+    *fd = rule.fd = open(path, O_PATH | O_CLOEXEC);
     if (rule.fd < 0) {
         return true;
     }
     if (fstat(rule.fd, &st) == 0 && !S_ISDIR(st.st_mode)) {
         rule.access &= FS_OF_FILES;
     }
-    ok = syscall(SYS_landlock_add_rule, ruleset, 1, &rule, 0) == 0;
-    close(rule.fd);
+    return syscall(SYS_landlock_add_rule, ruleset, 1, &rule, 0) == 0;
+}
+
+static bool allow(int ruleset, const char *path, uint64_t access)
+{
+    int fd;
+    bool ok = add_rule(ruleset, path, access, &fd);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+static bool allow_proc(int ruleset, const struct isolation *iso, uint64_t access)
+{
+    bool ok = true;
+    int fd;
+
+    if (iso->namespaces) {
+        return allow(ruleset, "/proc", access);
+    }
+    for (size_t i = 0; i < sizeof(proc_paths) / sizeof(char *); i++) {
+        ok = ok && add_rule(ruleset, proc_paths[i], access, &fd);
+    }
     return ok;
 }
 
@@ -124,7 +149,7 @@ static bool allow_all(int ruleset, const struct isolation *iso, uint64_t all,
     uint64_t read = FS_READ_FILE | FS_READ_DIR;
     uint64_t device = (read | FS_WRITE_FILE | FS_IOCTL_DEV) & all;
     bool ok = allow(ruleset, directory, all & ~(FS_EXECUTE | FS_IOCTL_DEV)) &&
-              allow_nvidia(ruleset, device);
+              allow_nvidia(ruleset, device) && allow_proc(ruleset, iso, read);
 
     for (size_t i = 0; i < sizeof(system_paths) / sizeof(char *); i++) {
         ok = ok && allow(ruleset, system_paths[i], read | FS_EXECUTE);
@@ -156,102 +181,4 @@ const char *landlock_apply(const struct isolation *iso, const char *directory)
          syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
     close(ruleset);
     return ok ? NULL : "Landlock refuses a rule";
-}
-
-/* --- mounts ------------------------------------------------------------------ */
-
-static const char *const hidden[] = {
-    "/home", "/root", "/var", "/srv", "/mnt", "/media", "/boot", "/run", "/tmp",
-    "/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/ssl/private",
-};
-
-static void write_file(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    if (fd >= 0) {
-        if (write(fd, text, strlen(text)) < 0) {
-            /* Seen by the mounts that fail later. */
-        }
-        close(fd);
-    }
-}
-
-/* A mount namespace; in a user namespace where that is what it takes. */
-static bool own_mounts(void)
-{
-    unsigned uid = geteuid(), gid = getegid();
-    char map[64];
-
-    if (unshare(CLONE_NEWNS) < 0) {
-        if (unshare(CLONE_NEWNS | CLONE_NEWUSER) < 0) {
-            return false;
-        }
-        write_file("/proc/self/setgroups", "deny");
-        snprintf(map, sizeof(map), "%u %u 1", uid, uid);
-        write_file("/proc/self/uid_map", map);
-        snprintf(map, sizeof(map), "%u %u 1", gid, gid);
-        write_file("/proc/self/gid_map", map);
-    }
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
-}
-
-static bool all_read_only(void)
-{
-    struct {
-        uint64_t set, clear, propagation, userns_fd;
-    } attr = { .set = 1 /* MOUNT_ATTR_RDONLY */ };
-
-    return syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr,
-                   sizeof(attr)) == 0;
-}
-
-bool mounts_possible(void)
-{
-    pid_t pid = fork();
-    int status;
-
-    if (pid == 0) {
-        _exit(own_mounts() && all_read_only() ? 0 : 1);
-    }
-    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
-}
-
-/* Whether @path is in @directory's way. */
-static bool leads_to(const char *path, const char *directory)
-{
-    size_t n = strlen(path);
-
-    return strncmp(path, directory, n) == 0 && directory[n] == '/';
-}
-
-/* Cover @path: a directory by an empty one, a file by /dev/null. */
-static bool hide(const char *path)
-{
-    struct stat st;
-
-    if (stat(path, &st) < 0) {
-        return true;
-    }
-    if (S_ISDIR(st.st_mode)) {
-        return mount("none", path, "tmpfs", MS_RDONLY, "size=4k") == 0;
-    }
-    return mount("/dev/null", path, NULL, MS_BIND, NULL) == 0;
-}
-
-const char *mounts_apply(const char *directory)
-{
-    if (!own_mounts() || !all_read_only()) {
-        return "a mount namespace cannot be made";
-    }
-    for (size_t i = 0; i < sizeof(hidden) / sizeof(char *); i++) {
-        if (!leads_to(hidden[i], directory) && !hide(hidden[i])) {
-            return "a part of the host's files cannot be hidden";
-        }
-    }
-    if (mount("none", directory, "tmpfs", MS_NOSUID | MS_NODEV,
-              "size=1g,mode=700") < 0 || chdir(directory) < 0) {
-        return "its directory cannot be made";
-    }
-    return NULL;
 }

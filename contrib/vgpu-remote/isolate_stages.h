@@ -6,6 +6,8 @@
 #ifndef ISOLATE_STAGES_H
 #define ISOLATE_STAGES_H
 
+#include <sys/types.h>
+
 #include "isolate.h"
 
 /** landlock_abi: the kernel's version of Landlock, 0 if it has none. */
@@ -17,12 +19,30 @@ int landlock_abi(void);
  */
 const char *landlock_apply(const struct isolation *iso, const char *directory);
 
-/** mounts_possible: whether mounts_apply() will work; tried in a child. */
+/** spaces_possible: whether the next two will work; tried in a child. */
+bool spaces_possible(void);
+
+/**
+ * spaces_enter: have every later child in a namespace of processes of its own.
+ * Once, by the server. Returns the namespace's first process, or -1. When that
+ * ends all of them are killed, and it ends with the caller.
+ */
+pid_t spaces_enter(void);
+
+/**
+ * spaces_apply: a mount namespace in which /proc shows nobody else, and
+ * @directory is empty, limited, and gone with the worker. After spaces_enter(),
+ * before capabilities are given up. Returns NULL or a sentence.
+ */
+const char *spaces_apply(const char *directory);
+
+/** mounts_possible: whether this kernel has what mounts_apply() needs. */
 bool mounts_possible(void);
 
 /**
- * mounts_apply: a mount namespace where everything is read-only but
- * @directory, and where homes cannot be seen. Before capabilities are given up.
+ * mounts_apply: make everything read-only but @directory, and cover homes.
+ * After spaces_apply(); weaker than Landlock, as what else the user may read
+ * stays readable. Returns NULL or a sentence.
  */
 const char *mounts_apply(const char *directory);
 

@@ -194,7 +194,7 @@ int main(int argc, char **argv)
                     .contexts_max = CONTEXTS_DEFAULT },
     };
     const char *why;
-    char text[256];
+    char text[320];
 
     parse(&o, argc, argv);
     log_init(o.verbose);
@@ -204,7 +204,10 @@ int main(int argc, char **argv)
     if (why) {
         die("%s", why);
     }
-    isolate_server(&o.isolation);
+    why = isolate_server(&o.isolation);
+    if (why) {
+        die("%s", why);
+    }
     if (o.show_isolation) {
         isolate_print(&o.isolation);
         return 0;

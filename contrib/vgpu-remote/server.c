@@ -429,6 +429,10 @@ static void context_ended(struct server *s, pid_t pid)
         kill(-pid, SIGKILL); /* before the number can be another's */
     }
     waitpid(pid, &status, 0);
+    if (pid == s->p->isolation->first) {
+        log_line("ends: the first process of the workers' namespace is gone");
+        s->stop = true;
+    }
     if (!ctx) {
         return;
     }

@@ -22,6 +22,12 @@ def children(pid):
     return found
 
 
+def workers_of(pid):
+    """Of a server: its child besides waits for the end of a namespace."""
+    return [child for child in children(pid)
+            if status_of(child)["Name"].strip() != "vgpu-init"]
+
+
 def status_of(pid):
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":", 1) for line in lines)
@@ -55,7 +61,7 @@ class Server:
         return vgpu.Client(self.path, *args, **kwargs)
 
     def workers(self):
-        return children(self.pid)
+        return workers_of(self.pid)
 
     def log(self):
         return self.log_path.read_text()

@@ -7,9 +7,11 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -26,6 +28,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,6 +70,51 @@ static void try_files(const char *secret)
     ALLOWED(unlink("file"));
     ALLOWED(open("/usr/bin/ld", O_RDONLY));
     ALLOWED(open("/dev/null", O_RDWR));
+}
+
+/* What /proc tells about others. */
+static void try_proc(pid_t other)
+{
+    char path[64];
+    unsigned long others = 0;
+    DIR *dir = opendir("/proc");
+    struct dirent *e;
+
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", other);
+    DENIED(open(path, O_RDONLY));
+    DENIED(open("/proc/1/cmdline", O_RDONLY));
+    while (dir && (e = readdir(dir))) {
+        others += atol(e->d_name) > 0 && atol(e->d_name) != getpid();
+    }
+    expect(others == 0, "sees other processes");
+    ALLOWED(open("/proc/self/maps", O_RDONLY));
+    ALLOWED(open("/proc/self/mounts", O_RDONLY));
+    ALLOWED(open("/proc/cpuinfo", O_RDONLY));
+    ALLOWED(open("/proc/meminfo", O_RDONLY));
+    ALLOWED(open("/sys/devices/system/cpu/online", O_RDONLY));
+}
+
+/* Its directory in a namespace: neither the disk's nor without an end. */
+static void try_directory(const struct isolation *iso)
+{
+    struct statfs fs = { 0 };
+
+    if (iso->namespaces) {
+        ALLOWED(statfs(".", &fs));
+        expect(fs.f_type == TMPFS_MAGIC && fs.f_blocks &&
+               fs.f_blocks <= (1ul << 30) / 4096 && fs.f_files &&
+               fs.f_files <= 65536, "its directory is not limited");
+    }
+}
+
+static void try_memory(void)
+{
+    expect(mmap(NULL, 1 << 21, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+                MAP_ANONYMOUS | MAP_HUGETLB, -1, 0) == MAP_FAILED &&
+           errno == ENOSYS, "may ask for huge pages");
+    expect(memfd_create("probe", MFD_HUGETLB) < 0 && errno == ENOSYS,
+           "may make a memfd of huge pages");
+    ALLOWED(memfd_create("probe", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 }
 
 static void try_network(void)
@@ -185,6 +233,9 @@ static int worker(struct isolation *iso, const char *directory,
         return 1;
     }
     try_files(secret);
+    try_proc(other);
+    try_directory(iso);
+    try_memory();
     try_network();
     try_others(other);
     try_fds(other);
@@ -204,16 +255,22 @@ int main(int argc, char **argv)
     if (argc != 4 || isolate_init(&iso, true)) {
         return 2;
     }
-    iso.files = (enum isolate_files)atoi(argv[1]);
+    iso.files = strstr(argv[1], "landlock") ? ISOLATE_FILES_LANDLOCK :
+                                              ISOLATE_FILES_MOUNTS;
     if ((iso.files == ISOLATE_FILES_LANDLOCK && !iso.landlock_abi) ||
-        (iso.files == ISOLATE_FILES_MOUNTS && !mounts_possible())) {
+        (iso.files == ISOLATE_FILES_MOUNTS && !mounts_possible()) ||
+        (strstr(argv[1], "namespaces") && !iso.namespaces)) {
         puts("this kernel or user has none of that kind");
         return 77;
     }
+    iso.namespaces = strstr(argv[1], "namespaces");
     other = fork();
     if (other == 0) {
         pause();
         _exit(0);
+    }
+    if (isolate_server(&iso)) {
+        return 2;
     }
     pid = fork();
     if (pid == 0) {

@@ -4,13 +4,14 @@ SPDX-License-Identifier: MIT
 """
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
 import pytest
 
 import vgpu
-from conftest import SERVER, children, status_of
+from conftest import SERVER, status_of, workers_of
 from opencl import CL
 
 NOBODY = 65534
@@ -50,21 +51,30 @@ def test_isolation_is_reported():
     run = subprocess.run([SERVER, "--isolation"], capture_output=True,
                          text=True)
     assert run.returncode == 0
-    for stage in "process", "files", "network", "privileges", "calls":
+    for stage in "process", "namespaces", "files", "network", "privileges", "calls":
         assert f"\n{stage}:" in "\n" + run.stdout
 
 
-FILES = {"landlock": "1", "mounts": "2"}
-
-
-@pytest.mark.parametrize("files", FILES)
-def test_probe_is_denied_everything(files, tmp_path):
-    own = tmp_path / "own"
-    own.mkdir()
-    secret = tmp_path / "secret"
-    secret.write_text("x")
-    run = subprocess.run([PROBE, FILES[files], str(own), str(secret)],
-                         capture_output=True, text=True, timeout=20)
+@pytest.mark.parametrize("user", ["root", "nobody"])
+@pytest.mark.parametrize("kind", ["landlock", "namespaces+landlock",
+                                  "namespaces+mounts"])
+def test_probe_is_denied_everything(kind, user):
+    if os.geteuid() != 0 and user == "root":
+        pytest.skip("only root can")
+    # Not below pytest's directory, which is its user's alone.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        os.chmod(name, 0o755)
+        top = pathlib.Path(name)
+        (top / "own").mkdir()
+        (top / "secret").write_text("x")
+        who = {}
+        if os.geteuid() == 0 and user == "nobody":
+            who = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            os.chown(top / "own", NOBODY, NOBODY)
+            shutil.copy(PROBE, top / "probe")
+        run = subprocess.run([top / "probe" if who else PROBE, kind,
+                              top / "own", top / "secret"],
+                             capture_output=True, text=True, timeout=20, **who)
     if run.returncode == 77:
         pytest.skip(run.stdout.strip())
     assert run.returncode == 0, run.stdout + run.stderr
@@ -93,7 +103,7 @@ def test_an_ordinary_users_worker_is_isolated_too():
         cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0, mem=buffer)
         cl.run(kernel, 1)
         assert cl.read(buffer, 4) == b"\7\0\0\0"
-        status = status_of(children(process.pid)[0])
+        status = status_of(workers_of(process.pid)[0])
         assert status["Seccomp"].strip() == "2"
         assert status["Uid"].split() == [str(NOBODY)] * 4
         process.terminate()

@@ -14,7 +14,7 @@ import time
 import pytest
 
 import vgpu
-from conftest import SERVER, children, cpu_ticks
+from conftest import SERVER, cpu_ticks, workers_of
 
 
 def test_hello_is_welcomed(client):
@@ -202,7 +202,7 @@ def test_fd_serves_one_client_and_ends(tmp_path):
     client = vgpu.Client(None, sock=ours)
     context = client.context()
     context.ping()
-    assert len(children(process.pid)) == 1
+    assert len(workers_of(process.pid)) == 1
     client.close()
     assert process.wait(timeout=5) == 0
     context.wait_lost()
