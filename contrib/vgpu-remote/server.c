@@ -434,6 +434,7 @@ static void context_ended(struct server *s, pid_t pid)
         s->stop = true;
     }
     if (!ctx) {
+        tempdir_reaped(pid);
         return;
     }
     log_end(ctx, status);

@@ -1,6 +1,7 @@
 /*
  * Directories that vanish; see tempdir.h. What a worker left in its own is not
- * trusted: removing it follows no link and descends only so far.
+ * trusted: removing it follows no link, takes any depth and any number of files,
+ * and is done by a process that nobody waits for.
  *
  * XDG_RUNTIME_DIR is not used: it is often small, and holds no files that run.
  *
@@ -11,50 +12,157 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PREFIX    "vgpu-remoted-"
 #define LOCK      "lock"
-#define DEPTH_MAX 32 /* pocl's cache has six levels */
+#define TRASH     "trash"
+#define DEPTH_MAX 32 /* pocl's cache has six levels; each takes an fd */
+#define ROUNDS_MAX 100000
 
 static char *server_dir;
+static char *trash; /* in it: what is to be removed */
 static int server_lock = -1;
 static unsigned long next;
+static pid_t remover; /* 0: none runs */
+static bool waste;    /* there is more than the remover was started for */
 
-/* Remove @name in the directory @at, and what is in it. */
-static void remove_tree(int at, const char *name, int depth)
+/* --- removing ---------------------------------------------------------------- */
+
+/* Open the directory @name in @at, whatever its mode; follows no link. */
+static DIR *open_any(int at, const char *name)
 {
+    int path = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    char self[64];
     int fd;
+    DIR *dir;
+
+    if (path < 0) {
+        return NULL;
+    }
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
+    chmod(self, 0700);
+    fd = openat(path, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    close(path);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir && fd >= 0) {
+        close(fd);
+    }
+    return dir;
+}
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/*
+ * Remove @name in the directory @at, and what is in it. What lies deeper than
+ * @depth is moved up to @top under a name of its own.
+ */
+static void remove_tree(int at, const char *name, int depth, int top)
+{
+    char up[32];
     DIR *dir;
     struct dirent *e;
 
-    if (unlinkat(at, name, 0) == 0 || depth == 0) {
+    if (unlinkat(at, name, 0) == 0) {
         return;
     }
-    fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
+    if (depth == 0) {
+        snprintf(up, sizeof(up), "deep-%lu", next++);
+        renameat(at, name, top, up);
         return;
     }
-    fchmod(fd, 0700);
-    dir = fdopendir(fd);
+    dir = open_any(at, name);
     if (!dir) {
-        close(fd);
         return;
     }
     while ((e = readdir(dir))) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            remove_tree(fd, e->d_name, depth - 1);
+        if (!is_dots(e->d_name)) {
+            remove_tree(dirfd(dir), e->d_name, depth - 1, top);
         }
     }
     closedir(dir);
     unlinkat(at, name, AT_REMOVEDIR);
 }
+
+/* Returns whether anything was there. */
+static bool empty_once(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    bool any = false;
+
+    while (dir && (e = readdir(dir))) {
+        if (!is_dots(e->d_name)) {
+            any = true;
+            remove_tree(dirfd(dir), e->d_name, DEPTH_MAX, dirfd(dir));
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return any;
+}
+
+/* Until nothing is left; what cannot be removed is tried a few times. */
+static void empty(const char *path)
+{
+    for (int i = 0; i < ROUNDS_MAX && empty_once(path); i++) {
+    }
+}
+
+/*
+ * A worker may have left any number of files: removing them is nobody's business
+ * who has others to serve. One process at a time does it.
+ */
+static void start_remover(void)
+{
+    pid_t pid;
+
+    waste = true;
+    if (remover) {
+        return;
+    }
+    pid = fork();
+    if (pid == 0) {
+        close_range(3, ~0u, 0);
+        prctl(PR_SET_NAME, "vgpu-remover");
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setpriority(PRIO_PROCESS, 0, 10);
+        empty(trash);
+        _exit(0);
+    }
+    if (pid > 0) {
+        remover = pid;
+        waste = false;
+    }
+}
+
+bool tempdir_reaped(int pid)
+{
+    if (pid != remover) {
+        return false;
+    }
+    remover = 0;
+    if (waste) {
+        start_remover();
+    }
+    return true;
+}
+
+/* --- directories ------------------------------------------------------------------ */
 
 static const char *parent(void)
 {
@@ -86,27 +194,29 @@ static bool is_abandoned(int at, const char *name)
     return gone;
 }
 
-static void remove_abandoned(void)
+/* Servers that were killed had workers that were not trusted either. */
+static void collect_abandoned(void)
 {
     DIR *dir = opendir(parent());
     struct dirent *e;
+    char path[PATH_MAX];
 
-    if (!dir) {
-        return;
-    }
-    while ((e = readdir(dir))) {
+    while (dir && (e = readdir(dir))) {
         if (is_abandoned(dirfd(dir), e->d_name)) {
-            remove_tree(dirfd(dir), e->d_name, DEPTH_MAX);
+            snprintf(path, sizeof(path), "%s/%s", trash, e->d_name);
+            renameat(dirfd(dir), e->d_name, AT_FDCWD, path);
+            waste = true;
         }
     }
-    closedir(dir);
+    if (dir) {
+        closedir(dir);
+    }
 }
 
 const char *tempdir_init(void)
 {
     char *lock = NULL;
 
-    remove_abandoned();
     if (asprintf(&server_dir, "%s/" PREFIX "XXXXXX", parent()) < 0) {
         server_dir = NULL;
         return NULL;
@@ -118,8 +228,13 @@ const char *tempdir_init(void)
         server_lock = open(lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         free(lock);
     }
-    if (server_lock < 0 || flock(server_lock, LOCK_EX | LOCK_NB) < 0) {
+    if (server_lock < 0 || flock(server_lock, LOCK_EX | LOCK_NB) < 0 ||
+        asprintf(&trash, "%s/" TRASH, server_dir) < 0 || mkdir(trash, 0700) < 0) {
         goto fail;
+    }
+    collect_abandoned();
+    if (waste) {
+        start_remover();
     }
     return server_dir;
 
@@ -129,14 +244,24 @@ fail:
     return NULL;
 }
 
+/*
+ * Here it is done at once: nobody is served any more. The lock goes last: without
+ * it a server that starts just now would help.
+ */
 void tempdir_finish(void)
 {
     if (!server_dir) {
         return;
     }
-    remove_tree(AT_FDCWD, server_dir, DEPTH_MAX);
+    if (remover) {
+        kill(remover, SIGKILL);
+        waitpid(remover, NULL, 0);
+    }
+    empty(server_dir);
+    rmdir(server_dir);
     free(server_dir);
-    server_dir = NULL;
+    free(trash);
+    server_dir = trash = NULL;
     close(server_lock);
 }
 
@@ -156,8 +281,14 @@ char *tempdir_make(void)
 
 void tempdir_remove(char *path)
 {
-    if (path) {
-        remove_tree(AT_FDCWD, path, DEPTH_MAX);
-        free(path);
+    char to[PATH_MAX];
+
+    /* Empty where workers have a file system of their own. */
+    if (path && rmdir(path) < 0) {
+        snprintf(to, sizeof(to), "%s/%s", trash, strrchr(path, '/') + 1);
+        if (rename(path, to) == 0) {
+            start_remover();
+        }
     }
+    free(path);
 }

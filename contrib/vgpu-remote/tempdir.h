@@ -9,9 +9,11 @@
 #ifndef TEMPDIR_H
 #define TEMPDIR_H
 
+#include <stdbool.h>
+
 /**
  * tempdir_init: make the server's directory in $TMPDIR or /tmp,
- * and remove those of killed servers. Returns its path, or NULL with errno.
+ * and begin to remove those of killed servers. Returns its path, or NULL with errno.
  */
 const char *tempdir_init(void);
 
@@ -21,7 +23,13 @@ void tempdir_finish(void);
 /** tempdir_make: a new empty directory in it, to be freed; NULL with errno. */
 char *tempdir_make(void);
 
-/** tempdir_remove: remove @path, which tempdir_make() made, and free it. */
+/**
+ * tempdir_remove: @path, which tempdir_make() made, is gone at once, and freed.
+ * What was in it is removed by a child of this process.
+ */
 void tempdir_remove(char *path);
+
+/** tempdir_reaped: whether the child @pid that has ended was such a one. */
+bool tempdir_reaped(int pid);
 
 #endif

@@ -23,9 +23,10 @@ def children(pid):
 
 
 def workers_of(pid):
-    """Of a server: its child besides waits for the end of a namespace."""
+    """Of a server: other children wait for its end, or clear up."""
     return [child for child in children(pid)
-            if status_of(child)["Name"].strip() != "vgpu-init"]
+            if status_of(child)["Name"].strip() not in ("vgpu-init",
+                                                        "vgpu-remover")]
 
 
 def status_of(pid):

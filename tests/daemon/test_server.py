@@ -125,7 +125,8 @@ def test_200_sessions_leave_nothing(server, client):
     assert after["clients"] == before["clients"]
     assert after["total"] == before["total"] + 200
     assert server.workers() == []
-    assert len(list(server.tmp.glob("*/*"))) == 1  # the lock
+    assert {p.name for p in server.tmp.glob("*/*")} == {"lock", "trash"}
+    assert list(server.tmp.glob("*/trash/*")) == []
 
 
 def test_hang_up_while_anothers_worker_starts_is_seen_once(server, client):

@@ -130,6 +130,11 @@ void tempdir_remove(char *path)
     free(path);
 }
 
+bool tempdir_reaped(int pid)
+{
+    return false;
+}
+
 static void format(const char *fmt, va_list ap)
 {
     char line[512];

@@ -82,7 +82,25 @@ static pid_t parent_of(pid_t pid)
     return parent;
 }
 
-/* The processes below the server, the last made first; how many. */
+/* Whether it is one: the server has children that clear up, too. */
+static bool is_worker(pid_t pid)
+{
+    char path[64], name[32] = "";
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    f = fopen(path, "r");
+    if (f) {
+        if (!fgets(name, sizeof(name), f)) {
+            name[0] = '\0';
+        }
+        fclose(f);
+    }
+    return strcmp(name, "vgpu-init\n") != 0 &&
+           strcmp(name, "vgpu-remover\n") != 0;
+}
+
+/* The workers of the server, the last made first; how many. */
 static int workers(pid_t *pids, int room)
 {
     struct dirent *entry;
@@ -94,7 +112,7 @@ static int workers(pid_t *pids, int room)
         pid_t parent = pid ? parent_of(pid) : 0;
 
         if (parent && (parent == server || parent_of(parent) == server) &&
-            pid != server) {
+            pid != server && is_worker(pid)) {
             if (n < room) {
                 pids[n] = pid;
             }

@@ -1,0 +1,111 @@
+"""Workers that their guest has taken over: its kernels make system calls.
+
+pocl runs kernels as native code, so a guest needs no bug for this.
+
+SPDX-License-Identifier: MIT
+"""
+import os
+import platform
+
+import pytest
+
+import vgpu
+from opencl import CL, DEVICE_NAME
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64",
+                                reason="kernels with x86-64's system calls")
+
+CALL = """
+long call(long n, long a, long b, long c, long d)
+{
+    long ret;
+
+    __asm__ volatile("movq %5, %%r10; xorl %%r8d, %%r8d; xorl %%r9d, %%r9d;"
+                     "syscall" : "=a"(ret)
+                     : "a"(n), "D"(a), "S"(b), "d"(c), "r"(d)
+                     : "rcx", "r8", "r9", "r10", "r11", "memory");
+    return ret;
+}
+
+enum { PAUSE = 34, GETPID = 39, FORK = 57, MKDIR = 83, PRCTL = 157 };
+"""
+
+
+class Hostile:
+    """A context and code that runs in its worker as a program would."""
+
+    def __init__(self, context):
+        self.cl = CL(context).start()
+        if b"pthread" not in self.cl.device_info(DEVICE_NAME):
+            pytest.skip("this host's device does not run native code")
+
+    def run(self, body, wait=True):
+        """What the code has put into a[0..7]."""
+        source = CALL + "__kernel void f(__global long *a) {" + body + "}"
+        program, err = self.cl.build(source)
+        assert err == 0, self.cl.log(program)
+        kernel, _ = self.cl.kernel(source, "f")
+        buffer = self.cl.buffer(64)
+        self.cl.send("vclSetKernelArgMem", kernel=kernel, arg_index=0,
+                     mem=buffer)
+        self.cl.run(kernel, 1)
+        if wait:
+            data = self.cl.read(buffer, 64)
+            return memoryview(data).cast("q").tolist()
+
+
+@pytest.fixture
+def hostile(context):
+    return Hostile(context)
+
+
+def everybody_named(name):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/comm") as f:
+                if f.read().strip() == name:
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+def test_kernels_make_system_calls(hostile):
+    """Else nothing here shows anything."""
+    assert hostile.run("a[0] = call(GETPID, 0, 0, 0, 0);")[0] > 0
+
+
+def test_nothing_it_starts_outlives_a_killed_server(server, hostile):
+    # prctl(PR_SET_NAME) makes the child known, pause() makes it stay.
+    hostile.run("""
+    if (call(FORK, 0, 0, 0, 0) == 0) {
+        char name[] = "escaped-%d";
+        call(PRCTL, 15, (long)name, 0, 0);
+        for (;;) call(PAUSE, 0, 0, 0, 0);
+    }""" % server.pid)
+    name = f"escaped-{server.pid}"
+    vgpu.wait_until(lambda: everybody_named(name))
+    server.process.kill()
+    server.process.wait()
+    vgpu.wait_until(lambda: not everybody_named(name))
+
+
+def test_its_directory_is_limited_and_gone_with_it(server, client, hostile):
+    made, err, *_ = hostile.run("""
+    char name[] = "f00000000";
+    long n, fd = 0;
+    for (n = 0; n < 1000000; n++) {
+        for (int i = 0; i < 8; i++) name[8 - i] = 'a' + ((n >> 4 * i) & 15);
+        fd = call(MKDIR, (long)name, 0700, 0, 0);
+        if (fd < 0) break;
+    }
+    a[0] = n;
+    a[1] = fd;""")
+    assert 1000 < made < 70000 and err == -28  # ENOSPC
+    before = [p for p in server.tmp.glob("*/*") if p.name.isdigit()]
+    assert len(before) == 1 and list(before[0].iterdir()) == []
+    hostile.cl.context.close()
+    vgpu.wait_until(lambda: client.status()["contexts"] == 0)
+    assert not before[0].exists()
+    assert list(server.tmp.glob("*/trash/*")) == []
