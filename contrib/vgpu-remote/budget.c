@@ -1,52 +1,127 @@
 /*
- * Budgets in shared memory; see budget.h.
+ * Budgets: a request is a number of bytes on a SOCK_SEQPACKET socket, positive to
+ * take, negative to give back. Only the former is answered, by a number: 1 or 0.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "budget.h"
 
-#include <stddef.h>
-#include <sys/mman.h>
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
 
-struct budget *budget_create(uint64_t max)
+#define SPARE_MAX   (1u << 20)
+#define SPARE_SHARE 1024u /* at most this part of all is idle in one worker */
+
+/* --- the server's side ------------------------------------------------------ */
+
+bool budget_serve(int sock, struct budget_account *account, uint64_t *held)
 {
-    struct budget *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int64_t bytes, answer;
+    ssize_t got = recv(sock, &bytes, sizeof(bytes), MSG_DONTWAIT);
 
-    if (b == MAP_FAILED) {
-        return NULL;
+    if (got < 0) {
+        return errno == EAGAIN || errno == EINTR;
     }
-    b->max = max;
-    return b;
-}
-
-void budget_destroy(struct budget *b)
-{
-    if (b) {
-        munmap(b, sizeof(*b));
+    if (got != sizeof(bytes) || bytes == INT64_MIN) {
+        return false;
     }
-}
-
-bool budget_charge(struct budget *b, unsigned index, uint64_t bytes)
-{
-    uint64_t used = atomic_load(&b->used);
-
-    do {
-        if (used > b->max || bytes > b->max - used) {
+    if (bytes < 0) {
+        if ((uint64_t)-bytes > *held) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak(&b->used, &used, used + bytes));
-    atomic_fetch_add(&b->by_context[index], bytes);
-    return true;
+        *held -= (uint64_t)-bytes;
+        account->used -= (uint64_t)-bytes;
+        return true;
+    }
+    answer = (uint64_t)bytes <= account->max - account->used;
+    if (answer) {
+        *held += (uint64_t)bytes;
+        account->used += (uint64_t)bytes;
+    }
+    return send(sock, &answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+           sizeof(answer);
 }
 
-void budget_release(struct budget *b, unsigned index, uint64_t bytes)
+void budget_release_all(struct budget_account *account, uint64_t *held)
 {
-    atomic_fetch_sub(&b->by_context[index], bytes);
-    atomic_fetch_sub(&b->used, bytes);
+    account->used -= *held;
+    *held = 0;
 }
 
-void budget_release_all(struct budget *b, unsigned index)
+/* --- the worker's side ---------------------------------------------------------- */
+
+void budget_init(struct budget *b, int server, uint64_t max)
 {
-    atomic_fetch_sub(&b->used, atomic_exchange(&b->by_context[index], 0));
+    *b = (struct budget){ .server = server, .spare_max = max };
+    if (server < 0) {
+        b->spare = max;
+    } else {
+        b->spare_max = max / SPARE_SHARE < SPARE_MAX ? max / SPARE_SHARE :
+                                                       SPARE_MAX;
+    }
+    pthread_mutex_init(&b->lock, NULL);
+}
+
+/* Called with the lock. Never for long: the server waits for nobody. */
+static bool ask(struct budget *b, uint64_t bytes)
+{
+    int64_t request = (int64_t)bytes, answer;
+    ssize_t n;
+
+    if (b->server < 0 || bytes > INT64_MAX ||
+        send(b->server, &request, sizeof(request), MSG_NOSIGNAL) < 0) {
+        return false;
+    }
+    do {
+        n = recv(b->server, &answer, sizeof(answer), 0);
+    } while (n < 0 && errno == EINTR);
+    return n == sizeof(answer) && answer;
+}
+
+/* Called with the lock: what is more than may lie idle here. */
+static void give_back(struct budget *b)
+{
+    int64_t request;
+
+    if (b->spare <= b->spare_max) {
+        return;
+    }
+    request = -(int64_t)(b->spare - b->spare_max / 2);
+    if (send(b->server, &request, sizeof(request), MSG_NOSIGNAL) > 0) {
+        b->spare = b->spare_max / 2;
+    }
+}
+
+bool budget_charge(struct budget *b, uint64_t bytes)
+{
+    bool ok;
+
+    pthread_mutex_lock(&b->lock);
+    /* With some to spare if there is, else what is needed. */
+    ok = bytes <= b->spare;
+    if (!ok && bytes < b->spare_max / 2 && ask(b, b->spare_max / 2)) {
+        b->spare += b->spare_max / 2;
+        ok = true;
+    }
+    if (!ok && ask(b, bytes - b->spare)) {
+        b->spare = bytes;
+        ok = true;
+    }
+    if (ok) {
+        b->spare -= bytes;
+        b->used += bytes;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return ok;
+}
+
+void budget_release(struct budget *b, uint64_t bytes)
+{
+    pthread_mutex_lock(&b->lock);
+    assert(bytes <= b->used);
+    b->used -= bytes;
+    b->spare += bytes;
+    give_back(b);
+    pthread_mutex_unlock(&b->lock);
 }

@@ -1,42 +1,66 @@
 /*
  * What one client may use: bytes, over all its contexts.
  *
- * A budget lies in memory that the server shares with the workers of that
- * client, and is charged by them: no message to the server for a blob. A worker
- * that its guest has taken over could cheat here, but only on the budget of its own
- * client, and the worker's rlimits still hold.
+ * The account is the server's alone: a worker asks it over a socket for what it
+ * wants to charge, and says what it gives back. So a worker that its guest has
+ * taken over can neither raise the limit, nor touch what others are charged; at
+ * most it does not ask (isolate.c says what stops it then).
+ *
+ * A worker keeps a little of what was given back, so that small things charged
+ * in quick succession cost no message each.
  *
  * SPDX-License-Identifier: MIT
  */
 #ifndef BUDGET_H
 #define BUDGET_H
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define BUDGET_CONTEXTS 256u /* the most contexts that a client may have */
 
-struct budget {
-    /* Constant after create. */
-    uint64_t max; /* bytes */
-    /* All contexts together. */
-    _Atomic uint64_t used;
-    /* Of them, by context: what the server takes back when a worker ends. */
-    _Atomic uint64_t by_context[BUDGET_CONTEXTS];
+/* --- the server's side ------------------------------------------------------ */
+
+struct budget_account {
+    uint64_t max;  /* bytes; constant */
+    uint64_t used; /* of them: the sum of what its contexts hold */
 };
 
-/** budget_create: a budget of @max bytes in shared memory, or NULL. */
-struct budget *budget_create(uint64_t max);
-void budget_destroy(struct budget *b);
+/**
+ * budget_serve: read one request from @sock, a worker whose context holds *@held
+ * of @account, and answer it.
+ *
+ * Returns whether to go on: false when the worker is gone or speaks nonsense.
+ */
+bool budget_serve(int sock, struct budget_account *account, uint64_t *held);
 
-/** budget_charge: take @bytes for context @index; false if there are not as many. */
-bool budget_charge(struct budget *b, unsigned index, uint64_t bytes);
+/** budget_release_all: a context that held *@held is gone. */
+void budget_release_all(struct budget_account *account, uint64_t *held);
+
+/* --- the worker's side, any thread -------------------------------------------- */
+
+struct budget {
+    /* Constant after init. */
+    int server; /* the socket to ask at; -1: there is only what it began with */
+    uint64_t spare_max;
+
+    /* Under lock. */
+    pthread_mutex_t lock;
+    uint64_t spare; /* bytes that are ours and not in use */
+    uint64_t used;
+};
+
+/**
+ * budget_init: a budget that asks at @server, which it does not own, where the
+ * client may have @max; without a server, of @max bytes that are its own.
+ */
+void budget_init(struct budget *b, int server, uint64_t max);
+
+/** budget_charge: take @bytes; false if there are not as many. */
+bool budget_charge(struct budget *b, uint64_t bytes);
 
 /** budget_release: give @bytes back that were charged. */
-void budget_release(struct budget *b, unsigned index, uint64_t bytes);
-
-/** budget_release_all: the server, when the worker of context @index is gone. */
-void budget_release_all(struct budget *b, unsigned index);
+void budget_release(struct budget *b, uint64_t bytes);
 
 #endif

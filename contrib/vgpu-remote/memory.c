@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,7 +33,6 @@ struct blob {
 struct memory {
     /* Constant after create. */
     struct budget *budget;
-    unsigned index;
 
     /* Under lock. */
     pthread_mutex_t lock;
@@ -40,7 +40,7 @@ struct memory {
     uint32_t count;
 };
 
-struct memory *memory_create(struct budget *budget, unsigned index)
+struct memory *memory_create(struct budget *budget)
 {
     struct memory *m = calloc(1, sizeof(*m));
 
@@ -48,7 +48,6 @@ struct memory *memory_create(struct budget *budget, unsigned index)
         return NULL;
     }
     m->budget = budget;
-    m->index = index;
     pthread_mutex_init(&m->lock, NULL);
     return m;
 }
@@ -87,7 +86,7 @@ static int make(struct memory *m, struct blob *b)
 {
     int fd, err;
 
-    if (!budget_charge(m->budget, m->index, b->size)) {
+    if (!budget_charge(m->budget, b->size)) {
         return -EDQUOT;
     }
     fd = sealed_memfd(b->size);
@@ -107,7 +106,7 @@ static int make(struct memory *m, struct blob *b)
 fail_fd:
     close(fd);
 fail_charge:
-    budget_release(m->budget, m->index, b->size);
+    budget_release(m->budget, b->size);
     return err;
 }
 
@@ -188,7 +187,7 @@ void blob_unref(struct blob *b)
         return;
     }
     munmap(b->map, b->size);
-    budget_release(b->memory->budget, b->memory->index, b->size);
+    budget_release(b->memory->budget, b->size);
     free(b);
 }
 

@@ -20,8 +20,8 @@
 struct memory;
 struct blob;
 
-/** memory_create: no blobs yet; they are charged to @budget as context @index. */
-struct memory *memory_create(struct budget *budget, unsigned index);
+/** memory_create: no blobs yet; they are charged to @budget. */
+struct memory *memory_create(struct budget *budget);
 
 /**
  * memory_add: make blob @id of *@size bytes, which are rounded up to pages.

@@ -1,5 +1,6 @@
 /*
- * One thread, one epoll set: signals, the listening socket, and the clients.
+ * One thread, one epoll set: signals, the listening socket, the clients, and the
+ * sockets on which workers ask for memory (budget.h).
  *
  * A client is a connection; it lives until it has no connection and no worker
  * any more. A context is a worker process: made by CONTEXT_CREATE, and gone when
@@ -10,10 +11,12 @@
  */
 #include "server.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,28 +37,37 @@
 #define CLIENTS_MAX 256u
 #define ACCEPT_AGAIN_MS 100
 
+/* What an event of the epoll set is about; the address of one of these is with it. */
+enum source { SIGNALS, LISTENER, CLIENT, CONTEXT };
+
 struct context {
+    enum source source;
     struct client *client;
     struct context *next; /* of all */
     pid_t pid;
-    unsigned index; /* in the client's budget */
+    int account;     /* socket on which the worker asks for memory; -1: no more */
+    uint64_t held;   /* bytes of the client's account */
     uint32_t number; /* the client's */
     char name[VGPU_NAME_MAX];
     char *directory;
 };
 
 struct client {
+    enum source source;
     struct client *next; /* of all */
     int fd;              /* -1: gone, but its workers are not yet */
     bool welcome;        /* HELLO was answered */
     char name[VGPU_NAME_MAX];
-    struct budget *budget;
-    bool taken[BUDGET_CONTEXTS]; /* indices in use */
+    struct budget_account account;
     unsigned contexts;
 };
 
+static_assert(offsetof(struct context, source) == 0 &&
+              offsetof(struct client, source) == 0, "serve() converts");
+
 struct server {
     const struct server_params *p;
+    enum source signals_source, listener_source;
     int epoll, signals, listener;
     struct client *clients;
     unsigned n_clients;
@@ -67,14 +79,21 @@ struct server {
     bool stop;
 };
 
+/* @what stays where it is as long as @fd is open. */
+static int watch(struct server *s, int fd, enum source *what)
+{
+    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = what };
+
+    return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
 /* --- contexts --------------------------------------------------------------- */
 
 /*
- * In the new process: keep only what is the worker's, as fds 3 to 5, and none
- * of what other clients share with their workers.
+ * In the new process: keep only what is the worker's, as fds 3 to 6.
  */
 static _Noreturn void become_worker(struct server *s, struct context *ctx,
-                                    const int fds[2])
+                                    const int fds[2], int account)
 {
     struct worker_params params = {
         .sock = 3,
@@ -82,45 +101,41 @@ static _Noreturn void become_worker(struct server *s, struct context *ctx,
         .client = ctx->client->name,
         .name = ctx->name,
         .context = ctx->number,
-        .budget = ctx->client->budget,
-        .index = ctx->index,
-        .trace = s->p->trace >= 0 ? 5 : -1,
+        .account = 5,
+        .memory_max = s->p->memory_max,
+        .trace = s->p->trace >= 0 ? 6 : -1,
         .directory = ctx->directory,
         .isolation = s->p->isolation,
     };
     int null = open("/dev/null", O_RDWR);
     int sock = fcntl(fds[0], F_DUPFD, 16), bell = fcntl(fds[1], F_DUPFD, 16);
+    int asks = fcntl(account, F_DUPFD, 16);
     int trace = params.trace >= 0 ? fcntl(s->p->trace, F_DUPFD, 16) : null;
     sigset_t none;
 
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
         dup3(sock, params.sock, O_CLOEXEC) < 0 ||
         dup3(bell, params.doorbell, O_CLOEXEC) < 0 ||
-        dup3(trace, 5, O_CLOEXEC) < 0 ||
-        close_range(params.trace >= 0 ? 6 : 5, ~0u, 0) < 0) {
+        dup3(asks, params.account, O_CLOEXEC) < 0 ||
+        dup3(trace, 6, O_CLOEXEC) < 0 ||
+        close_range(params.trace >= 0 ? 7 : 6, ~0u, 0) < 0) {
         log_line("a worker cannot arrange its fds: %s", strerror(errno));
         _exit(1);
-    }
-    for (struct client *c = s->clients; c; c = c->next) {
-        if (c != ctx->client) {
-            budget_destroy(c->budget);
-        }
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     worker_main(&params);
 }
 
-/* A free index in the client's budget; there is one: contexts_max is smaller. */
-static unsigned take_index(struct client *c)
+/* The worker asks no more; it may still be there. */
+static void account_close(struct server *s, struct context *ctx)
 {
-    unsigned i = 0;
-
-    while (c->taken[i]) {
-        i++;
+    if (ctx->account >= 0) {
+        /* Closing alone is not enough: a worker just forked has a copy still. */
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, ctx->account, NULL);
+        close(ctx->account);
+        ctx->account = -1;
     }
-    c->taken[i] = true;
-    return i;
 }
 
 static void context_destroy(struct server *s, struct context *ctx)
@@ -134,18 +149,41 @@ static void context_destroy(struct server *s, struct context *ctx)
     *at = ctx->next;
     s->n_contexts--;
     c->contexts--;
-    c->taken[ctx->index] = false;
-    budget_release_all(c->budget, ctx->index);
+    account_close(s, ctx);
+    budget_release_all(&c->account, &ctx->held);
     tempdir_remove(ctx->directory);
     free(ctx);
 }
 
-/* Start a worker. Returns NULL, or why there is none. */
+/* Fork. Returns NULL, or why there is no worker. */
+static const char *start_worker(struct server *s, struct context *ctx,
+                                const int fds[2])
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        return "no socket for its account";
+    }
+    ctx->account = pair[0];
+    if (watch(s, pair[0], &ctx->source) < 0) {
+        close(pair[1]);
+        return "its account cannot be watched";
+    }
+    ctx->pid = fork();
+    if (ctx->pid == 0) {
+        become_worker(s, ctx, fds, pair[1]);
+    }
+    close(pair[1]);
+    return ctx->pid < 0 ? "no process can be started" : NULL;
+}
+
+/* Returns NULL, or why there is no context. */
 static const char *context_create(struct server *s, struct client *c,
                                   const struct proto_context_create *m,
                                   const int fds[2])
 {
     struct context *ctx;
+    const char *why;
 
     if (c->contexts >= s->p->contexts_max) {
         return "this client has as many contexts as it may have";
@@ -159,26 +197,32 @@ static const char *context_create(struct server *s, struct client *c,
         free(ctx);
         return "no room for a temporary directory";
     }
+    ctx->source = CONTEXT;
     ctx->client = c;
+    ctx->account = -1;
     ctx->number = m->context;
     memcpy(ctx->name, m->name, sizeof(ctx->name));
-    ctx->index = take_index(c);
     ctx->next = s->contexts;
     s->contexts = ctx;
     c->contexts++;
     s->n_contexts++;
-    ctx->pid = fork();
-    if (ctx->pid == 0) {
-        become_worker(s, ctx, fds);
-    }
-    if (ctx->pid < 0) {
+    why = start_worker(s, ctx, fds);
+    if (why) {
         context_destroy(s, ctx);
-        return "no process can be started";
+        return why;
     }
     s->contexts_total++;
     log_debug("%s: context %u (%s) is worker %d", c->name, ctx->number,
               ctx->name, (int)ctx->pid);
     return NULL;
+}
+
+/* Its worker asks for memory, or gives some back, or is gone: then we soon hear. */
+static void serve_account(struct server *s, struct context *ctx)
+{
+    if (!budget_serve(ctx->account, &ctx->client->account, &ctx->held)) {
+        account_close(s, ctx);
+    }
 }
 
 static void serve_context_create(struct server *s, struct client *c,
@@ -213,7 +257,6 @@ static void client_put(struct server *s, struct client *c)
         at = &(*at)->next;
     }
     *at = c->next;
-    budget_destroy(c->budget);
     free(c);
 }
 
@@ -221,8 +264,7 @@ static void client_put(struct server *s, struct client *c)
 static void client_close(struct server *s, struct client *c)
 {
     log_debug("%s: gone", c->name);
-    /* Closing alone is not enough: a worker just forked has a copy still. */
-    epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->fd, NULL);
+    epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->fd, NULL); /* as in account_close */
     close(c->fd);
     c->fd = -1;
     s->n_clients--;
@@ -240,16 +282,15 @@ static void client_close(struct server *s, struct client *c)
 static bool client_create(struct server *s, int fd)
 {
     struct client *c = calloc(1, sizeof(*c));
-    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
 
     if (!c) {
         return false;
     }
-    c->budget = budget_create(s->p->memory_max);
+    c->source = CLIENT;
+    c->account.max = s->p->memory_max;
     fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
-    if (!c->budget || epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
-        budget_destroy(c->budget);
+    if (watch(s, fd, &c->source) < 0) {
         free(c);
         return false;
     }
@@ -361,7 +402,7 @@ static void serve_client(struct server *s, struct client *c)
 static void watch_listener(struct server *s, bool on)
 {
     struct epoll_event ev = { .events = on ? EPOLLIN : 0,
-                              .data.ptr = &s->listener };
+                              .data.ptr = &s->listener_source };
 
     if (epoll_ctl(s->epoll, EPOLL_CTL_MOD, s->listener, &ev) == 0) {
         s->deaf = !on;
@@ -473,13 +514,6 @@ static void serve_signals(struct server *s)
 
 /* --- the loop --------------------------------------------------------------- */
 
-static int watch(struct server *s, int fd, void *what)
-{
-    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = what };
-
-    return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev);
-}
-
 static int signals_open(void)
 {
     sigset_t set;
@@ -491,6 +525,24 @@ static int signals_open(void)
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void serve(struct server *s, enum source *what)
+{
+    switch (*what) {
+    case SIGNALS:
+        serve_signals(s);
+        break;
+    case LISTENER:
+        serve_listener(s);
+        break;
+    case CLIENT:
+        serve_client(s, (struct client *)what);
+        break;
+    case CONTEXT:
+        serve_account(s, (struct context *)what);
+        break;
+    }
 }
 
 /* One event at a time: serving it may free what the next one would point to. */
@@ -506,13 +558,7 @@ static void loop(struct server *s)
         if (n != 1) {
             continue;
         }
-        if (ev.data.ptr == &s->signals) {
-            serve_signals(s);
-        } else if (ev.data.ptr == &s->listener) {
-            serve_listener(s);
-        } else {
-            serve_client(s, ev.data.ptr);
-        }
+        serve(s, ev.data.ptr);
     }
 }
 
@@ -535,16 +581,18 @@ static void finish(struct server *s)
 
 int server_run(const struct server_params *params)
 {
-    struct server s = { .p = params, .listener = -1 };
+    struct server s = { .p = params, .listener = -1,
+                        .signals_source = SIGNALS,
+                        .listener_source = LISTENER };
 
     s.epoll = epoll_create1(EPOLL_CLOEXEC);
     s.signals = signals_open();
-    if (s.epoll < 0 || s.signals < 0 || watch(&s, s.signals, &s.signals) < 0) {
+    if (s.epoll < 0 || s.signals < 0 || watch(&s, s.signals, &s.signals_source) < 0) {
         die("cannot start: %s", strerror(errno));
     }
     if (params->socket) {
         s.listener = listen_at(params->socket);
-        if (watch(&s, s.listener, &s.listener) < 0) {
+        if (watch(&s, s.listener, &s.listener_source) < 0) {
             die("cannot watch the socket: %s", strerror(errno));
         }
     } else if (!client_create(&s, params->fd)) {

@@ -500,12 +500,12 @@ void *session_span(struct request *r, const struct wire_span *span)
 
 bool session_charge(struct session *s, uint64_t bytes)
 {
-    return budget_charge(s->p.budget, s->p.index, bytes);
+    return budget_charge(s->p.budget, bytes);
 }
 
 void session_release(struct session *s, uint64_t bytes)
 {
-    budget_release(s->p.budget, s->p.index, bytes);
+    budget_release(s->p.budget, bytes);
 }
 
 void session_fail(struct session *s, enum ring_fatal why, const char *fmt, ...)

@@ -116,7 +116,6 @@ struct session_params {
     int epoll;            /* the control thread's: the session adds the doorbell */
     struct memory *memory;
     struct budget *budget;
-    unsigned index;       /* of the context, in the budget */
     FILE *trace;          /* every call is printed here; NULL: none is */
     const struct session_api *const *apis; /* VGPU_API_COUNT, NULL: not served */
 };

@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "cl.h"
 #include "isolate.h"
 #include "log.h"
@@ -193,12 +194,12 @@ static _Noreturn void loop(struct worker *w, int epoll)
 
 void worker_main(const struct worker_params *p)
 {
+    static struct budget budget;
     struct worker w = { .sock = p->sock };
     struct session_params params = {
         .sock = p->sock,
         .doorbell = p->doorbell,
-        .budget = p->budget,
-        .index = p->index,
+        .budget = &budget,
         .apis = apis,
     };
     const char *why;
@@ -219,7 +220,8 @@ void worker_main(const struct worker_params *p)
     }
     fcntl(p->sock, F_SETFL, O_RDWR | O_NONBLOCK);
     params.epoll = epoll_create1(EPOLL_CLOEXEC);
-    w.memory = memory_create(p->budget, p->index);
+    budget_init(&budget, p->account, p->memory_max);
+    w.memory = memory_create(&budget);
     params.memory = w.memory;
     if (params.epoll < 0 || !w.memory || watch(params.epoll, p->sock, &w) < 0) {
         give_up(p, strerror(errno));

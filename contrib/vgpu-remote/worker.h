@@ -9,7 +9,7 @@
 #ifndef WORKER_H
 #define WORKER_H
 
-#include "budget.h"
+#include <stdint.h>
 
 struct isolation;
 
@@ -19,8 +19,8 @@ struct worker_params {
     const char *client;    /* names for the log */
     const char *name;
     uint32_t context;
-    struct budget *budget; /* shared with the client's other workers */
-    unsigned index;        /* of the context in it */
+    int account;           /* socket: the server's account of the client */
+    uint64_t memory_max;   /* what the client may have in all */
     int trace;             /* where calls are printed, or -1 */
     const char *directory; /* its own, and the only one it may write to */
     const struct isolation *isolation;

@@ -4,6 +4,7 @@ pocl runs kernels as native code, so a guest needs no bug for this.
 
 SPDX-License-Identifier: MIT
 """
+import errno
 import os
 import platform
 
@@ -27,7 +28,7 @@ long call(long n, long a, long b, long c, long d)
     return ret;
 }
 
-enum { PAUSE = 34, GETPID = 39, FORK = 57, MKDIR = 83, PRCTL = 157 };
+enum { PAUSE = 34, GETPID = 39, SENDTO = 44, FORK = 57, MKDIR = 83, PRCTL = 157 };
 """
 
 
@@ -109,3 +110,33 @@ def test_its_directory_is_limited_and_gone_with_it(server, client, hostile):
     vgpu.wait_until(lambda: client.status()["contexts"] == 0)
     assert not before[0].exists()
     assert list(server.tmp.glob("*/trash/*")) == []
+
+
+def test_a_worker_shares_no_writable_memory_but_blobs(server, context):
+    context.ping()
+    worker, = server.workers()
+    with open(f"/proc/{worker}/maps") as f:
+        shared = {line.split(maxsplit=5)[-1].strip() for line in f
+                  if line.split()[1] == "rw-s"}
+    assert shared == {"/memfd:vgpu-blob (deleted)"}
+
+
+@pytest.mark.parametrize("request_", ["-(1L << 40)", "-(1L << 63)", "1L << 62"])
+def test_what_a_worker_says_of_its_account_changes_no_others(start, request_):
+    """Its account's socket is fd 5; what it asks for is 8 bytes."""
+    client = start("--memory", "64M").client()
+    other = client.context()
+    liar = Hostile(client.context())
+    sent = liar.run("""
+    long bytes = %s;
+    for (int i = 0; i < 100; i++)
+        a[0] = call(SENDTO, 5, (long)&bytes, 8, 0);""" % request_)[0]
+    assert sent in (8, -32)  # EPIPE
+    for size in 1 << 32, 62 << 20:
+        with pytest.raises(vgpu.Refused) as refused:
+            other.blob(2, size)
+        assert refused.value.status == errno.EDQUOT
+    other.blob(3, 24 << 20)
+    liar.cl.context.close()
+    vgpu.wait_until(lambda: client.status()["contexts"] == 1)
+    other.blob(4, 36 << 20)

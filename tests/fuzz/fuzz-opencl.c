@@ -86,7 +86,7 @@ static const struct {
 #define BLOBS (sizeof(blobs) / sizeof(blobs[0]))
 
 struct world {
-    struct budget *budget;
+    struct budget budget;
     struct memory *memory;
     struct session *session;
     int epoll, doorbell;
@@ -159,16 +159,16 @@ static void world_create(struct world *w)
 {
     struct session_params params;
 
-    w->budget = budget_create(MEMORY_MAX);
-    w->memory = memory_create(w->budget, 0);
+    budget_init(&w->budget, -1, MEMORY_MAX);
+    w->memory = memory_create(&w->budget);
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     w->doorbell = eventfd(0, EFD_CLOEXEC);
     params = (struct session_params){
         .sock = -1, .doorbell = w->doorbell, .epoll = w->epoll,
-        .memory = w->memory, .budget = w->budget,
+        .memory = w->memory, .budget = &w->budget,
     };
     w->session = session_create(&params);
-    fuzz_require(w->budget && w->memory && w->session);
+    fuzz_require(w->memory && w->session);
     for (size_t i = 0; i < BLOBS; i++) {
         add_blob(w, blobs[i].id, blobs[i].size);
     }
@@ -201,7 +201,6 @@ static void world_destroy(struct world *w)
     free(w->memory);
     close(w->epoll);
     close(w->doorbell);
-    budget_destroy(w->budget);
 }
 
 /*

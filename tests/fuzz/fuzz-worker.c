@@ -30,6 +30,7 @@ enum { CLOSED = 1, FAILED = 2 };
 
 static jmp_buf the_end;
 static struct memory *memory;
+static struct budget *budget;
 static int epoll = -1;
 static int events[VGPU_RINGS_MAX];
 static struct blob *ring;
@@ -42,8 +43,8 @@ int __real_epoll_create1(int flags);
 int __wrap_setenv(const char *name, const char *value, int overwrite);
 int __wrap_chdir(const char *path);
 int __wrap_prctl(int option, ...);
-struct memory *__wrap_memory_create(struct budget *budget, unsigned index);
-struct memory *__real_memory_create(struct budget *budget, unsigned index);
+struct memory *__wrap_memory_create(struct budget *budget);
+struct memory *__real_memory_create(struct budget *budget);
 
 void __wrap__exit(int status)
 {
@@ -71,9 +72,10 @@ int __wrap_prctl(int option, ...)
     return 0;
 }
 
-struct memory *__wrap_memory_create(struct budget *budget, unsigned index)
+struct memory *__wrap_memory_create(struct budget *b)
 {
-    memory = __real_memory_create(budget, index);
+    memory = __real_memory_create(b);
+    budget = b;
     return memory;
 }
 
@@ -164,14 +166,15 @@ static void read_answers(int sock)
 }
 
 /* Returns whether it ended because the client closed the socket. */
-static bool run_worker(int sock, struct budget *budget)
+static bool run_worker(int sock)
 {
     struct worker_params params = {
         .sock = sock,
         .doorbell = eventfd(0, EFD_CLOEXEC),
         .client = "fuzz",
         .name = "fuzz",
-        .budget = budget,
+        .account = -1,
+        .memory_max = MEMORY_MAX,
         .trace = -1,
         .directory = "/",
     };
@@ -197,7 +200,6 @@ static bool run_worker(int sock, struct budget *budget)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct budget *budget;
     struct fuzz_input in = { data, size };
     union proto_any sent[PACKETS_MAX];
     static struct open_fds before;
@@ -205,16 +207,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool closed;
 
     open_fds_get(&before);
-    if (!budget) {
-        budget = budget_create(MEMORY_MAX);
-        fuzz_require(budget);
-    }
     fuzz_require(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
     while (in.left && n < PACKETS_MAX) {
         packet_send(pair[0], &in, &sent[n++]);
     }
     shutdown(pair[0], SHUT_WR);
-    closed = run_worker(pair[1], budget);
+    closed = run_worker(pair[1]);
     close(pair[1]);
     read_answers(pair[0]);
     close(pair[0]);
