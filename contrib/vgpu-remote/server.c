@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -579,12 +580,24 @@ static void finish(struct server *s)
     close(s->signals);
 }
 
+/* A context takes one, and one client must not use up what another needs. */
+static void allow_fds(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
 int server_run(const struct server_params *params)
 {
     struct server s = { .p = params, .listener = -1,
                         .signals_source = SIGNALS,
                         .listener_source = LISTENER };
 
+    allow_fds();
     s.epoll = epoll_create1(EPOLL_CLOEXEC);
     s.signals = signals_open();
     if (s.epoll < 0 || s.signals < 0 || watch(&s, s.signals, &s.signals_source) < 0) {
