@@ -135,11 +135,14 @@ class Port:
 
 
 class Guest:
-    """A running VM. `device` is an argument of -device, or a list of them."""
+    """A running VM. `device` is an argument of -device, or a list of them.
+
+    A guest that reboots ends its VM, unless `reboots` is set.
+    """
 
     def __init__(self, device=None, share=None, package=None, qemu=None,
                  memory="2G", smp=2, display="none", accel=None, log=None,
-                 machine="q35,hpet=off", args=()):
+                 machine="q35,hpet=off", reboots=False, args=()):
         self.qemu = str(qemu or BIN / "qemu-system-x86_64")
         self.share = share and Path(share).resolve()
         self.package = package and Path(package).resolve()
@@ -149,7 +152,7 @@ class Guest:
         self.accel = accel or accelerator(self.qemu)
         devices = [device] if isinstance(device, str) else device or []
         self.command = [
-            self.qemu, "-nodefaults", "-no-user-config", "-no-reboot",
+            self.qemu, "-nodefaults", "-no-user-config", *([] if reboots else ["-no-reboot"]),
             "-machine", f"{machine},accel={self.accel}",
             "-cpu", "host" if self.accel == "kvm" else "max",
             "-m", str(memory), "-smp", str(smp), "-display", display,
@@ -192,6 +195,16 @@ class Guest:
             start_new_session=True, preexec_fn=die_with_parent)
         for port in self.ports.values():
             port.vm.close()
+        self._await_agent(timeout)
+        return self
+
+    def reboot(self, timeout=120):
+        """Has the guest start again, by itself, and waits until its agent is ready."""
+        # No init system is there to ask; its disk has no journal.
+        self._send("sync; echo u >/proc/sysrq-trigger; sleep 1; echo b >/proc/sysrq-trigger")
+        self._await_agent(timeout)
+
+    def _await_agent(self, timeout):
         try:
             word = self.ports["control"].line(time.monotonic() + timeout)
         except Timeout:
@@ -200,7 +213,9 @@ class Guest:
             raise GuestError(f"the VM ended while it booted; {self.last_words()}")
         if word != "ready":
             raise GuestError(f"in the guest: {word.removeprefix('fail ')}; {self.last_words()}")
-        return self
+
+    def _send(self, script):
+        self.ports["control"].host.sendall(base64.b64encode(script.encode()) + b"\n")
 
     def last_words(self):
         """The end of what QEMU and the guest's kernel said."""
@@ -217,7 +232,7 @@ class Guest:
         running: end the guest then, or have timeout(1) in the command.
         """
         script = command if isinstance(command, str) else shlex.join(map(str, command))
-        self.ports["control"].host.sendall(base64.b64encode(script.encode()) + b"\n")
+        self._send(script)
         sinks = {self.ports["out"]: stdout or sys.stdout.buffer,
                  self.ports["err"]: stderr or sys.stderr.buffer}
         status = self._pump(sinks, time.monotonic() + timeout)
