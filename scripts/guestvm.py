@@ -210,12 +210,19 @@ class Guest:
         except Timeout:
             raise Timeout(f"the guest did not boot within {timeout} s; {self.last_words()}")
         if word is None:
-            raise GuestError(f"the VM ended while it booted; {self.last_words()}")
+            said = self.last_words()
+            full = f"{self.overlay_folder()} is full; make room, or set TMPDIR" if "No space left" in said else ""
+            raise GuestError(full or f"the VM ended while it booted; {said}")
         if word != "ready":
             raise GuestError(f"in the guest: {word.removeprefix('fail ')}; {self.last_words()}")
 
     def _send(self, script):
         self.ports["control"].host.sendall(base64.b64encode(script.encode()) + b"\n")
+
+    @staticmethod
+    def overlay_folder():
+        """Where QEMU puts what the guest writes to its disk."""
+        return os.environ.get("TMPDIR") or "/var/tmp"
 
     def last_words(self):
         """The end of what QEMU and the guest's kernel said."""
@@ -235,7 +242,13 @@ class Guest:
         self._send(script)
         sinks = {self.ports["out"]: stdout or sys.stdout.buffer,
                  self.ports["err"]: stderr or sys.stderr.buffer}
-        status = self._pump(sinks, time.monotonic() + timeout)
+        try:
+            status = self._pump(sinks, time.monotonic() + timeout)
+        except Timeout:
+            if self.qmp("query-status")["status"] == "io-error":
+                raise GuestError(f"{self.overlay_folder()}, where the VM keeps what its guest writes, is full; "
+                                 "make room, or set TMPDIR") from None
+            raise
         if status is None:
             raise GuestError(f"the VM ended while a command ran; {self.last_words()}")
         return status
