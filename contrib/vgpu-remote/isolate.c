@@ -5,7 +5,8 @@
  * 1. process     own session (no terminal), SIGKILL when the server dies, no core
  *                dumps, not traceable, limits on files and memory, the first to go
  *                when the host's memory is short. The server closed every fd
- *                but the context's.
+ *                but the context's; what it says on stderr goes through the
+ *                server, which leaves out escapes and what is too much.
  * 2. namespaces  (where the user may make them) it sees no other process, and
  *                none that it starts outlives it or the server; its directory is
  *                a limited file system in memory. Where there is no
@@ -36,6 +37,7 @@
  *   Without one the kernel's OOM killer ends workers before anybody else.
  * - Time on the CPU is not limited here, nor is, without namespaces, the disk space
  *   under $TMPDIR (a single file is).
+ * - With --trace every worker can write to the file, and shorten it.
  * - Workers are forks of one server: their addresses are laid out alike.
  *
  * SPDX-License-Identifier: MIT

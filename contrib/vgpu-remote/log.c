@@ -30,6 +30,11 @@ void log_name(const char *fmt, ...)
     va_end(ap);
 }
 
+static char harmless(char c)
+{
+    return (unsigned char)c < ' ' || c == 0x7f ? '?' : c;
+}
+
 static void write_line(const char *fmt, va_list ap)
 {
     char line[768];
@@ -41,9 +46,7 @@ static void write_line(const char *fmt, va_list ap)
         n = sizeof(line) - 2;
     }
     for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f) {
-            line[i] = '?';
-        }
+        line[i] = harmless(line[i]);
     }
     line[n++] = '\n';
     if (write(STDERR_FILENO, line, n) < 0) {
@@ -70,6 +73,19 @@ void log_debug(const char *fmt, ...)
     va_start(ap, fmt);
     write_line(fmt, ap);
     va_end(ap);
+}
+
+void log_forward(const char *text, size_t n)
+{
+    char copy[1024];
+
+    n = n < sizeof(copy) ? n : sizeof(copy);
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = text[i] == '\n' || text[i] == '\t' ? text[i] : harmless(text[i]);
+    }
+    if (write(STDERR_FILENO, copy, n) < 0) {
+        return;
+    }
 }
 
 void die(const char *fmt, ...)

@@ -1,6 +1,6 @@
 /*
  * One thread, one epoll set: signals, the listening socket, the clients, and the
- * sockets on which workers ask for memory (budget.h).
+ * sockets on which workers ask for memory (budget.h) and say what is for the log.
  *
  * A client is a connection; it lives until it has no connection and no worker
  * any more. A context is a worker process: made by CONTEXT_CREATE, and gone when
@@ -25,6 +25,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "budget.h"
@@ -37,15 +38,20 @@
 
 #define CLIENTS_MAX 256u
 #define ACCEPT_AGAIN_MS 100
+#define SAY_MAX        65536u /* bytes of a client's workers in the log, at once */
+#define SAY_A_SECOND   1024u  /* and later */
+#define SAY_LEFT       64     /* packets that are read when a worker has ended */
 
 /* What an event of the epoll set is about; the address of one of these is with it. */
-enum source { SIGNALS, LISTENER, CLIENT, CONTEXT };
+enum source { SIGNALS, LISTENER, CLIENT, CONTEXT, OUTPUT };
 
 struct context {
     enum source source;
     struct client *client;
     struct context *next; /* of all */
     pid_t pid;
+    enum source output_source;
+    int output;      /* socket: what the worker says on stderr; -1: no more */
     int account;     /* socket on which the worker asks for memory; -1: no more */
     uint64_t held;   /* bytes of the client's account */
     uint32_t number; /* the client's */
@@ -61,6 +67,9 @@ struct client {
     char name[VGPU_NAME_MAX];
     struct budget_account account;
     unsigned contexts;
+    uint64_t may_say; /* bytes that its workers may still write to the log */
+    time_t said;      /* when that was reckoned; seconds, monotonic */
+    bool cut;         /* more was said, and that was logged */
 };
 
 static_assert(offsetof(struct context, source) == 0 &&
@@ -91,10 +100,12 @@ static int watch(struct server *s, int fd, enum source *what)
 /* --- contexts --------------------------------------------------------------- */
 
 /*
- * In the new process: keep only what is the worker's, as fds 3 to 6.
+ * In the new process: keep only what is the worker's, as fds 3 to 6. Its stderr is
+ * not ours: the user's terminal or file is no place for it to write into.
  */
 static _Noreturn void become_worker(struct server *s, struct context *ctx,
-                                    const int fds[2], int account)
+                                    const int fds[2], int account,
+                                    int output)
 {
     struct worker_params params = {
         .sock = 3,
@@ -115,6 +126,7 @@ static _Noreturn void become_worker(struct server *s, struct context *ctx,
     sigset_t none;
 
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+        dup2(output, 2) < 0 ||
         dup3(sock, params.sock, O_CLOEXEC) < 0 ||
         dup3(bell, params.doorbell, O_CLOEXEC) < 0 ||
         dup3(asks, params.account, O_CLOEXEC) < 0 ||
@@ -128,15 +140,54 @@ static _Noreturn void become_worker(struct server *s, struct context *ctx,
     worker_main(&params);
 }
 
-/* The worker asks no more; it may still be there. */
-static void account_close(struct server *s, struct context *ctx)
+/* No more of one of a worker's sockets; it may still be there. */
+static void stop_watching(struct server *s, int *fd)
 {
-    if (ctx->account >= 0) {
+    if (*fd >= 0) {
         /* Closing alone is not enough: a worker just forked has a copy still. */
-        epoll_ctl(s->epoll, EPOLL_CTL_DEL, ctx->account, NULL);
-        close(ctx->account);
-        ctx->account = -1;
+        epoll_ctl(s->epoll, EPOLL_CTL_DEL, *fd, NULL);
+        close(*fd);
+        *fd = -1;
     }
+}
+
+/* How many of @n bytes the client's workers may write to the log now. */
+static size_t may_say(struct client *c, size_t n)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    c->may_say += (uint64_t)(now.tv_sec - c->said) * SAY_A_SECOND;
+    c->may_say = c->may_say < SAY_MAX ? c->may_say : SAY_MAX;
+    c->said = now.tv_sec;
+    if (c->may_say < n) {
+        if (!c->cut) {
+            log_line("%s: its workers say too much; most of it is left out",
+                     c->name);
+        }
+        c->cut = true;
+        return 0;
+    }
+    c->cut = false;
+    c->may_say -= n;
+    return n;
+}
+
+/* Read and log what the worker has said. Returns whether there may be more. */
+static bool serve_output(struct server *s, struct context *ctx)
+{
+    char text[1024];
+    ssize_t n = ctx->output < 0 ? -1 :
+                recv(ctx->output, text, sizeof(text), MSG_DONTWAIT);
+
+    if (n <= 0) {
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            stop_watching(s, &ctx->output);
+        }
+        return false;
+    }
+    log_forward(text, may_say(ctx->client, (size_t)n));
+    return true;
 }
 
 static void context_destroy(struct server *s, struct context *ctx)
@@ -150,31 +201,51 @@ static void context_destroy(struct server *s, struct context *ctx)
     *at = ctx->next;
     s->n_contexts--;
     c->contexts--;
-    account_close(s, ctx);
+    for (int i = 0; i < SAY_LEFT && serve_output(s, ctx); i++) {
+    }
+    stop_watching(s, &ctx->output);
+    stop_watching(s, &ctx->account);
     budget_release_all(&c->account, &ctx->held);
     tempdir_remove(ctx->directory);
     free(ctx);
+}
+
+/* One of a worker's sockets: *@ours is watched as @source, its end is returned. */
+static int watched_pair(struct server *s, int *ours, enum source *source)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        return -1;
+    }
+    *ours = pair[0];
+    if (watch(s, pair[0], source) < 0) {
+        close(pair[1]);
+        return -1;
+    }
+    return pair[1];
 }
 
 /* Fork. Returns NULL, or why there is no worker. */
 static const char *start_worker(struct server *s, struct context *ctx,
                                 const int fds[2])
 {
-    int pair[2];
+    int account = watched_pair(s, &ctx->account, &ctx->source);
+    int output = watched_pair(s, &ctx->output, &ctx->output_source);
 
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        return "no socket for its account";
+    ctx->pid = -1;
+    if (account >= 0 && output >= 0) {
+        ctx->pid = fork();
     }
-    ctx->account = pair[0];
-    if (watch(s, pair[0], &ctx->source) < 0) {
-        close(pair[1]);
-        return "its account cannot be watched";
-    }
-    ctx->pid = fork();
     if (ctx->pid == 0) {
-        become_worker(s, ctx, fds, pair[1]);
+        become_worker(s, ctx, fds, account, output);
     }
-    close(pair[1]);
+    if (account >= 0) {
+        close(account);
+    }
+    if (output >= 0) {
+        close(output);
+    }
     return ctx->pid < 0 ? "no process can be started" : NULL;
 }
 
@@ -199,8 +270,9 @@ static const char *context_create(struct server *s, struct client *c,
         return "no room for a temporary directory";
     }
     ctx->source = CONTEXT;
+    ctx->output_source = OUTPUT;
     ctx->client = c;
-    ctx->account = -1;
+    ctx->account = ctx->output = -1;
     ctx->number = m->context;
     memcpy(ctx->name, m->name, sizeof(ctx->name));
     ctx->next = s->contexts;
@@ -222,7 +294,7 @@ static const char *context_create(struct server *s, struct client *c,
 static void serve_account(struct server *s, struct context *ctx)
 {
     if (!budget_serve(ctx->account, &ctx->client->account, &ctx->held)) {
-        account_close(s, ctx);
+        stop_watching(s, &ctx->account);
     }
 }
 
@@ -265,7 +337,7 @@ static void client_put(struct server *s, struct client *c)
 static void client_close(struct server *s, struct client *c)
 {
     log_debug("%s: gone", c->name);
-    epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->fd, NULL); /* as in account_close */
+    epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->fd, NULL); /* as in stop_watching */
     close(c->fd);
     c->fd = -1;
     s->n_clients--;
@@ -289,6 +361,7 @@ static bool client_create(struct server *s, int fd)
     }
     c->source = CLIENT;
     c->account.max = s->p->memory_max;
+    c->may_say = SAY_MAX;
     fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (watch(s, fd, &c->source) < 0) {
@@ -542,6 +615,10 @@ static void serve(struct server *s, enum source *what)
         break;
     case CONTEXT:
         serve_account(s, (struct context *)what);
+        break;
+    case OUTPUT:
+        serve_output(s, (struct context *)((char *)what -
+                     offsetof(struct context, output_source)));
         break;
     }
 }

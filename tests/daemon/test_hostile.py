@@ -28,7 +28,7 @@ long call(long n, long a, long b, long c, long d)
     return ret;
 }
 
-enum { PAUSE = 34, GETPID = 39, SENDTO = 44, FORK = 57, MKDIR = 83, PRCTL = 157 };
+enum { WRITE = 1, PAUSE = 34, GETPID = 39, SENDTO = 44, FORK = 57, FTRUNCATE = 77, MKDIR = 83, PRCTL = 157 };
 """
 
 
@@ -140,3 +140,26 @@ def test_what_a_worker_says_of_its_account_changes_no_others(start, request_):
     liar.cl.context.close()
     vgpu.wait_until(lambda: client.status()["contexts"] == 1)
     other.blob(4, 36 << 20)
+
+
+def test_it_cannot_write_into_the_users_log_but_text(server, client, hostile):
+    """Its stderr is fd 2: neither escapes for a terminal, nor the file itself."""
+    before = server.log()
+    cut, written = hostile.run("""
+    char text[] = "\\033[2Jhello \\nworld\\n";
+    a[0] = call(FTRUNCATE, 2, 0, 0, 0);
+    a[1] = call(WRITE, 2, (long)text, sizeof(text) - 1, 0);""")[:2]
+    assert cut < 0 and written == 17
+    vgpu.wait_until(lambda: "world" in server.log())
+    assert server.log().startswith(before)
+    assert "?[2Jhello \nworld\n" in server.log() and "\033" not in server.log()
+
+
+def test_it_cannot_fill_the_users_log(server, client, hostile):
+    hostile.run("""
+    char text[1000];
+    for (int i = 0; i < 1000; i++) text[i] = 'x';
+    for (int i = 0; i < 2000; i++) call(WRITE, 2, (long)text, 1000, 0);""")
+    vgpu.wait_until(lambda: "say too much" in server.log())
+    client.context().ping()
+    assert 10000 < len(server.log()) < 150000

@@ -42,7 +42,7 @@ def test_worker_has_only_its_own_fds(server, client):
     for fd in pathlib.Path(f"/proc/{server.workers()[-1]}/fd").iterdir():
         names[int(fd.name)] = os.readlink(fd)
     sockets = [n for n in names.values() if n.startswith("socket:")]
-    assert len(sockets) == 2  # the client's, and to the server's account
+    assert len(sockets) == 3  # the client's, to the server's account, stderr
     assert names[0] == names[1] == "/dev/null"
     assert len(names) <= 8  # 0 1 2, sockets, doorbell, epoll, one eventfd
 
