@@ -21,7 +21,9 @@ static bool is_command(uint16_t call)
 {
     return call >= OPENCL_clEnqueueNDRangeKernel &&
            call != OPENCL_clEnqueueReadBuffer &&
-           call != OPENCL_clEnqueueWriteBuffer;
+           call != OPENCL_clEnqueueWriteBuffer &&
+           call != OPENCL_vclEnqueueReadSVM &&
+           call != OPENCL_vclEnqueueWriteSVM;
 }
 
 static enum wire_status serve(struct request *r)

@@ -9,6 +9,7 @@
  *   cl_transfer.c   reading and writing: blocking, late, streamed
  *   cl_buffer.c     buffers, also those that lie in blobs
  *   cl_map.c        mapping those
+ *   cl_svm.c        shared virtual memory
  *   cl_image.c      images
  *   cl_program.c    programs and kernels
  *   cl_options.c    build options, and the guest's files that builds include
@@ -88,6 +89,21 @@ bool context_is_direct(cl_context context);
 /** buffer_memory: the memory that @buffer was made of; NULL if not by us. */
 char *buffer_memory(cl_mem buffer);
 
+/* --- cl_svm.c ------------------------------------------------------------------ */
+
+struct svm;
+
+/**
+ * svm_find: the region of shared virtual memory that all @size bytes at @address
+ * lie in, or NULL. Leader only. svm_ref() it to use it beyond that.
+ */
+struct svm *svm_find(uint64_t address, size_t size);
+/** svm_ref, svm_unref: any thread; NULL is fine. */
+void svm_ref(struct svm *svm);
+void svm_unref(struct svm *svm);
+/** svm_forget: free all regions. For the fuzzer. */
+void svm_forget(void);
+
 /* --- cl_transfer.c ------------------------------------------------------------ */
 
 /* One read or write, of whatever shape. */
@@ -114,8 +130,10 @@ struct transfer {
      */
     cl_int (*enqueue_part)(struct transfer *t, void *ptr, size_t at,
                            size_t size, cl_event *event);
-    cl_mem buffer;
+    cl_mem buffer; /* NULL: shared virtual memory */
     size_t offset;
+    struct svm *svm;
+    char *memory;  /* in it */
 };
 
 /** transfer_run: make the transfer. Returns the API's error. */

@@ -144,7 +144,10 @@ static cl_int run_waited(struct transfer *t)
 static void hold(const struct transfer *t)
 {
     clRetainCommandQueue(t->queue);
-    clRetainMemObject(t->buffer);
+    if (t->buffer) {
+        clRetainMemObject(t->buffer);
+    }
+    svm_ref(t->svm);
     for (cl_uint i = 0; i < t->n_waits; i++) {
         clRetainEvent(t->waits[i]);
     }
@@ -153,7 +156,10 @@ static void hold(const struct transfer *t)
 static void unhold(const struct transfer *t)
 {
     clReleaseCommandQueue(t->queue);
-    clReleaseMemObject(t->buffer);
+    if (t->buffer) {
+        clReleaseMemObject(t->buffer);
+    }
+    svm_unref(t->svm);
     for (cl_uint i = 0; i < t->n_waits; i++) {
         clReleaseEvent(t->waits[i]);
     }
@@ -240,28 +246,39 @@ static cl_int run_streamed(struct transfer *t, struct bulk_header *bulk)
  * the same time. The guest has not ordered them in any way.
  */
 
+/* Where in @t's buffer it begins; NULL if that is no memory that we know. */
+static char *memory_of(const struct transfer *t)
+{
+    char *memory = buffer_memory(t->buffer);
+    size_t size = 0;
+
+    clGetMemObjectInfo(t->buffer, CL_MEM_SIZE, sizeof(size), &size, NULL);
+    if (!memory || t->offset > size || t->bytes > size - t->offset) {
+        return NULL; /* the host says what is wrong */
+    }
+    return memory + t->offset;
+}
+
 /* The memory that @t's device works in; NULL if it is out of our reach. */
 static char *device_memory(const struct transfer *t)
 {
     cl_context context = NULL;
-    size_t size = 0;
     char *memory;
 
     if (!t->enqueue_part || t->event || !t->bytes) {
         return NULL; /* an event would have the wrong times */
     }
-    memory = buffer_memory(t->buffer);
-    clGetMemObjectInfo(t->buffer, CL_MEM_CONTEXT, sizeof(context), &context,
-                       NULL);
-    if (!memory || !context_is_direct(context) ||
-        !queue_keeps_order(t->queue)) {
-        return NULL;
+    if (t->svm) {
+        memory = t->memory;
+        clGetCommandQueueInfo(t->queue, CL_QUEUE_CONTEXT, sizeof(context),
+                              &context, NULL);
+    } else {
+        memory = memory_of(t);
+        clGetMemObjectInfo(t->buffer, CL_MEM_CONTEXT, sizeof(context),
+                           &context, NULL);
     }
-    clGetMemObjectInfo(t->buffer, CL_MEM_SIZE, sizeof(size), &size, NULL);
-    if (t->offset > size || t->bytes > size - t->offset) {
-        return NULL; /* the host says what is wrong */
-    }
-    return memory + t->offset;
+    return memory && context_is_direct(context) && queue_keeps_order(t->queue)
+               ? memory : NULL;
 }
 
 static void copy_direct(const struct transfer *t, char *memory)

@@ -7,6 +7,7 @@
  *                    it costs no copy. Small ones, and those for which there is no
  *                    region, are like the rest.
  *   USE_HOST_PTR     on the device; host_ptr is brought up to date by mapping.
+ *                    In shared virtual memory: in that, on the device.
  *   else             on the device.
  *
  * A creation is sent without waiting when nothing is left that could fail but
@@ -69,6 +70,11 @@ static cl_int create_on_host(cl_mem mem, void *host_ptr)
     if (create_in_region(mem, host_ptr, &err)) {
         return err;
     }
+    if (mem->in_svm) {
+        return call_checked(s, true, call_vclCreateBufferInSVM(
+            s, mem->context->obj.id, flags, mem->size, (uintptr_t)host_ptr,
+            mem->obj.id));
+    }
     if (flags & CL_MEM_USE_HOST_PTR) {
         flags &= ~(cl_mem_flags)CL_MEM_USE_HOST_PTR;
         flags |= CL_MEM_COPY_HOST_PTR;
@@ -111,7 +117,12 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreateBuffer(cl_context context,
     }
     if (err == CL_SUCCESS) {
         mem = mem_create(context, CL_MEM_OBJECT_BUFFER, flags, size);
-        err = mem ? create_on_host(mem, host_ptr) : CL_OUT_OF_HOST_MEMORY;
+        err = mem ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
+    }
+    if (err == CL_SUCCESS) {
+        mem->in_svm = (flags & CL_MEM_USE_HOST_PTR) &&
+                      svm_has(context, host_ptr, size);
+        err = create_on_host(mem, host_ptr);
     }
     if (err != CL_SUCCESS && mem) {
         cl_object_undo(mem);
@@ -205,6 +216,7 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreateSubBuffer(cl_mem buffer,
         mem->flags |= buffer->flags & MEM_HOST_PTR_FLAGS;
         if (buffer->host_ptr) {
             mem->host_ptr = (char *)buffer->host_ptr + part->origin;
+            mem->in_svm = buffer->in_svm;
         }
     }
     return cl_return(mem, err, errcode_ret);

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#include "opencl_call.h"
+
 /* The event that cl_event_begin() made and cl_event_end() gives out. */
 static __thread cl_event pending;
 
@@ -115,6 +117,20 @@ cl_int command_end(struct command *c, cl_int err)
         *c->event_out = c->event;
     } else if (c->event) {
         cl_object_undo(c->event);
+    }
+    return err;
+}
+
+cl_int command_order(struct command *c, bool blocking)
+{
+    cl_int err = CL_SUCCESS;
+
+    if (blocking || c->waits || c->event_id) {
+        err = call_clEnqueueMarkerWithWaitList(c->session, c->queue_id,
+                                               c->waits, c->ids, c->event_id);
+    }
+    if (err == CL_SUCCESS && blocking) {
+        err = call_clFinish(c->session, c->queue_id);
     }
     return err;
 }

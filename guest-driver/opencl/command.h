@@ -41,6 +41,12 @@ cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
 cl_int command_end(struct command *c, cl_int err);
 
 /**
+ * command_order: a command that does nothing, for its place in the order and its
+ * event; waited for if @blocking.
+ */
+cl_int command_order(struct command *c, bool blocking);
+
+/**
  * command_mem: whether @mem is a live memory object of @kind (0: any) in the
  * command's context.
  */

@@ -17,6 +17,8 @@
 #include "opencl_kinds.h"
 
 #define ARGS_MAX 256
+/* Beside enum opencl_arg_kind: an accepted pointer to shared virtual memory. */
+#define ARG_SVM 100u
 
 /* --- creation ------------------------------------------------------------------- */
 
@@ -292,6 +294,16 @@ static cl_int set_bytes(cl_kernel k, cl_uint index, uint32_t kind, size_t size,
                                                          size, value));
 }
 
+/* Something was accepted for argument @index, in this form. */
+static void accept(cl_kernel k, cl_uint index, uint32_t kind, size_t size)
+{
+    struct kernel_arg *arg = &k->args[index];
+
+    k->args_missing -= !arg->accepted;
+    arg->accepted = kind;
+    arg->size = size;
+}
+
 CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index,
                                                size_t size, const void *value)
 {
@@ -322,11 +334,76 @@ CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index,
         err = set_bytes(kernel, index, kind, size, value, certain);
     }
     if (err == CL_SUCCESS) {
-        kernel->args_missing -= !arg->accepted;
-        arg->accepted = kind;
-        arg->size = size;
+        accept(kernel, index, kind, size);
     }
     return err;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clSetKernelArgSVMPointer(cl_kernel kernel,
+                                                         cl_uint index,
+                                                         const void *value)
+{
+    cl_int err;
+
+    if (!cl_live(kernel, OPENCL_cl_kernel)) {
+        return CL_INVALID_KERNEL;
+    }
+    if (index >= kernel->arg_count) {
+        return CL_INVALID_ARG_INDEX;
+    }
+    if (value && !svm_has(kernel->program->context, value, 1)) {
+        return CL_INVALID_ARG_VALUE;
+    }
+    err = call_checked(kernel->obj.session,
+                       kernel->args[index].accepted == ARG_SVM,
+                       call_vclSetKernelArgSVM(kernel->obj.session,
+                                               kernel->obj.id, index,
+                                               (uintptr_t)value));
+    if (err == CL_SUCCESS) {
+        accept(kernel, index, ARG_SVM, sizeof(value));
+    }
+    return err;
+}
+
+/* What a kernel reaches by pointers in memory: the host has to know. */
+static cl_int set_pointers(cl_kernel kernel, size_t size,
+                           const void *const *pointers)
+{
+    size_t n = size / sizeof(pointers[0]);
+
+    if (!size || size % sizeof(pointers[0]) || !pointers || n > UINT32_MAX) {
+        return CL_INVALID_VALUE;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!svm_has(kernel->program->context, pointers[i], 1)) {
+            return CL_INVALID_VALUE;
+        }
+    }
+    return call_vclSetKernelExecSVM(kernel->obj.session, kernel->obj.id,
+                                    (cl_uint)n, (const cl_ulong *)pointers);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clSetKernelExecInfo(
+    cl_kernel kernel, cl_kernel_exec_info param_name, size_t param_value_size,
+    const void *param_value)
+{
+    cl_bool all;
+
+    if (!cl_live(kernel, OPENCL_cl_kernel)) {
+        return CL_INVALID_KERNEL;
+    }
+    switch (param_name) {
+    case CL_KERNEL_EXEC_INFO_SVM_PTRS:
+        return set_pointers(kernel, param_value_size, param_value);
+    case CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM:
+        if (param_value_size != sizeof(all) || !param_value) {
+            return CL_INVALID_VALUE;
+        }
+        memcpy(&all, param_value, sizeof(all));
+        return all ? CL_INVALID_OPERATION : CL_SUCCESS; /* no device has it */
+    default:
+        return CL_INVALID_VALUE;
+    }
 }
 
 /* --- information ------------------------------------------------------------------- */

@@ -33,6 +33,7 @@ struct _cl_device_id {
     cl_ulong max_alloc;
     size_t max_group, max_items[3];
     cl_bool images;
+    cl_device_svm_capabilities svm;
 };
 
 struct callback {
@@ -79,6 +80,7 @@ struct _cl_mem {
     cl_mem_flags flags;
     size_t size;
     void *host_ptr;   /* of USE_HOST_PTR */
+    cl_bool in_svm;   /* host_ptr is shared virtual memory */
     cl_mem parent;    /* of a sub-buffer, or an image on a buffer */
     size_t origin;    /* within the parent */
     struct bulk region; /* data NULL: none; else where the contents live */
@@ -157,6 +159,9 @@ struct _cl_event {
 
 /* The object lock: for lists in objects, held for a few instructions. */
 extern pthread_mutex_t cl_object_lock;
+
+/* svm.c: whether all @size bytes at @pointer are one of @context's regions. */
+bool svm_has(cl_context context, const void *pointer, size_t size);
 
 /* What each kind does when its last reference is gone and the host knows. */
 void context_finish(void *object);

@@ -42,21 +42,6 @@ static cl_int check_flags(cl_mem mem, cl_map_flags flags)
     return CL_SUCCESS;
 }
 
-/* A command that does nothing, for order and the event's sake. */
-static cl_int nothing(struct command *c, bool blocking)
-{
-    cl_int err = CL_SUCCESS;
-
-    if (blocking || c->waits || c->event_id) {
-        err = call_clEnqueueMarkerWithWaitList(c->session, c->queue_id,
-                                               c->waits, c->ids, c->event_id);
-    }
-    if (err == CL_SUCCESS && blocking) {
-        err = call_clFinish(c->session, c->queue_id);
-    }
-    return err;
-}
-
 /* The transfer between the object and what @m points to. */
 static struct transfer transfer_of(struct command *c, cl_mem mem,
                                    const struct mapping *m, bool write)
@@ -88,7 +73,7 @@ static cl_int fill_staging(struct command *c, cl_mem mem, struct mapping *m,
     }
     m->pointer = m->staging.data;
     if (m->flags & CL_MAP_WRITE_INVALIDATE_REGION) {
-        return nothing(c, blocking);
+        return command_order(c, blocking);
     }
     span = m->staging.span;
     if (m->flags & CL_MAP_WRITE) {
@@ -113,7 +98,7 @@ static cl_int begin_map(struct command *c, cl_mem mem, struct mapping *m,
 
         m->pointer = (char *)mem->host_ptr + m->offset;
         if (m->flags & CL_MAP_WRITE_INVALIDATE_REGION) {
-            return nothing(c, blocking);
+            return command_order(c, blocking);
         }
         return transfer_read(&t, blocking, m->pointer);
     }
@@ -131,7 +116,7 @@ static cl_int end_map(struct command *c, cl_mem mem, struct mapping *m)
                                           c->event_id);
     }
     if (!(m->flags & MAP_WRITES)) {
-        return nothing(c, false);
+        return command_order(c, false);
     }
     if (!m->staging.data) {
         return transfer_write(&t, false, m->pointer);

@@ -172,7 +172,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetMemObjectInfo(cl_mem mem,
     case CL_MEM_OFFSET:
         return info_value(&out, size_t, mem->origin);
     case CL_MEM_USES_SVM_POINTER:
-        return info_value(&out, cl_bool, CL_FALSE);
+        return info_value(&out, cl_bool, mem->in_svm);
     case CL_MEM_PROPERTIES:
         return info_bytes(&out, (cl_mem_properties[]){ 0 },
                           mem->property_count * sizeof(cl_mem_properties));

@@ -63,9 +63,10 @@ struct transfer {
     cl_int (*send)(struct transfer *t, bool blocking, void *dense,
                    const struct wire_span *span);
     struct command *command;
-    cl_mem mem;
+    cl_mem mem; /* NULL: shared virtual memory */
     struct box box; /* in the program's memory */
-    size_t offset;  /* of a buffer */
+    size_t offset;  /* of a buffer, or from address on */
+    uint64_t address;
     size_t origin[3], region[3], row_pitch, slice_pitch;
 };
 
@@ -108,6 +109,10 @@ cl_int send_read_buffer(struct transfer *t, bool blocking, void *dense,
                         const struct wire_span *span);
 cl_int send_write_buffer(struct transfer *t, bool blocking, void *dense,
                          const struct wire_span *span);
+cl_int send_read_svm(struct transfer *t, bool blocking, void *dense,
+                     const struct wire_span *span);
+cl_int send_write_svm(struct transfer *t, bool blocking, void *dense,
+                      const struct wire_span *span);
 cl_int send_read_image(struct transfer *t, bool blocking, void *dense,
                        const struct wire_span *span);
 cl_int send_write_image(struct transfer *t, bool blocking, void *dense,

@@ -68,6 +68,8 @@ static void load_limits(cl_device_id d)
     d->type = device_number(d, CL_DEVICE_TYPE);
     d->max_alloc = device_number(d, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     d->max_group = device_number(d, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    d->svm = device_number(d, CL_DEVICE_SVM_CAPABILITIES) &
+             CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
     d->images = (cl_bool)device_number(d, CL_DEVICE_IMAGE_SUPPORT);
     if (info_cached(d->obj.session, &d->cache, CL_DEVICE_MAX_WORK_ITEM_SIZES, 0,
                     ask_device, d, &value, &size) == CL_SUCCESS &&
@@ -289,7 +291,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceIDs(cl_platform_id platform,
 
 /*
  * What the host says is changed where the shim cannot do what the host can:
- * shared virtual memory, pipes, queues on the device, native kernels, partitions,
+ * pipes, queues on the device, native kernels, partitions,
  * intermediate languages.
  */
 static bool answer_locally(cl_device_id device, cl_device_info name,
@@ -305,7 +307,6 @@ static bool answer_locally(cl_device_id device, cl_device_info name,
     case CL_DEVICE_REFERENCE_COUNT:
         *err = info_value(out, cl_uint, 1);
         return true;
-    case CL_DEVICE_SVM_CAPABILITIES:
     case CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES:
     case CL_DEVICE_PARTITION_AFFINITY_DOMAIN:
     case CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES:
@@ -369,6 +370,8 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device,
         return answer_name(&out, value, size);
     case CL_DEVICE_EXTENSIONS:
         return filter_extensions(&out, value, size, false);
+    case CL_DEVICE_SVM_CAPABILITIES:
+        return info_value(&out, cl_device_svm_capabilities, device->svm);
     case CL_DEVICE_EXTENSIONS_WITH_VERSION:
     case CL_DEVICE_OPENCL_C_FEATURES:
         return filter_versions(&out, value, size, false);

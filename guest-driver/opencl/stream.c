@@ -120,7 +120,7 @@ static cl_int run_chunk(struct transfer *t, struct stream *s,
 
 static bool is_plain(const struct transfer *t)
 {
-    return !t->mem->image && t->box.rows * t->box.slices == 1;
+    return !(t->mem && t->mem->image) && t->box.rows * t->box.slices == 1;
 }
 
 bool stream_is_worth_it(const struct transfer *t)

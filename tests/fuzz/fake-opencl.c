@@ -14,7 +14,7 @@
 #define SIZE_LIMIT (1u << 20) /* larger buffers and images fail */
 
 enum kind {
-    PLATFORM, DEVICE, CONTEXT, QUEUE, MEM, SAMPLER, PROGRAM, KERNEL, EVENT,
+    PLATFORM, DEVICE, CONTEXT, QUEUE, MEM, SAMPLER, PROGRAM, KERNEL, EVENT, SVM,
 };
 
 struct fake {
@@ -28,6 +28,7 @@ struct fake {
     void (*gone)(cl_mem m, void *data);
     void *gone_data;
     cl_device_id device; /* a queue's */
+    cl_context context;  /* a queue's, a buffer's */
     cl_command_queue_properties flags;
     void *late; /* an event's: memory that its command still uses */
     size_t late_size;
@@ -70,8 +71,27 @@ static void destroy(struct fake *f)
     free(f);
 }
 
+/* Memory that is given back to the worker, which may free more by that. */
+static bool give_back_one(void)
+{
+    for (struct fake *f = all; f; f = f->next) {
+        void (*gone)(cl_mem, void *) = f->gone;
+
+        if (gone) {
+            f->gone = NULL;
+            f->given = true;
+            f->bytes = NULL;
+            gone((cl_mem)f, f->gone_data);
+            return true;
+        }
+    }
+    return false;
+}
+
 void fake_end(void)
 {
+    while (give_back_one()) {
+    }
     while (all) {
         destroy(all);
     }
@@ -82,7 +102,7 @@ unsigned fake_references(void)
     unsigned n = 0;
 
     for (struct fake *f = all; f; f = f->next) {
-        n += f->refs;
+        n += f->kind == SVM ? -1 : f->refs; /* its context's */
     }
     return n;
 }
@@ -354,6 +374,54 @@ cl_int clGetContextInfo(cl_context c, cl_context_info name, size_t size,
     return value && size < have ? CL_INVALID_VALUE : fails();
 }
 
+/* --- shared virtual memory ------------------------------------------------------------ */
+
+void *clSVMAlloc(cl_context c, cl_svm_mem_flags flags, size_t size,
+                 cl_uint alignment)
+{
+    struct fake *f;
+
+    check(c, CONTEXT);
+    fuzz_require((flags & ~(cl_svm_mem_flags)7) == 0 && size);
+    if (size > SIZE_LIMIT || (alignment && size % 8192)) {
+        return NULL;
+    }
+    f = make_unless(0, SVM, NULL);
+    if (!f) {
+        return NULL;
+    }
+    f->refs = 0;
+    f->size = size;
+    f->bytes = alignment ? aligned_alloc(alignment, size) : malloc(size);
+    fuzz_require(f->bytes);
+    memset(f->bytes, 0, size);
+    return f->bytes;
+}
+
+void clSVMFree(cl_context c, void *memory)
+{
+    struct fake *f = all;
+
+    check(c, CONTEXT);
+    while (f && (f->kind != SVM || f->bytes != memory)) {
+        f = f->next;
+    }
+    fuzz_require(f);
+    destroy(f);
+}
+
+/* The @size bytes at @p lie in a region. */
+static void check_svm(const void *p, size_t size)
+{
+    struct fake *f = all;
+
+    while (f && (f->kind != SVM || (char *)p < (char *)f->bytes ||
+                 (char *)p >= (char *)f->bytes + f->size)) {
+        f = f->next;
+    }
+    fuzz_require(f && size <= (size_t)((char *)f->bytes + f->size - (char *)p));
+}
+
 static cl_command_queue make_queue(cl_context c, cl_device_id d,
                                    cl_command_queue_properties flags,
                                    cl_int *err)
@@ -365,6 +433,7 @@ static cl_command_queue make_queue(cl_context c, cl_device_id d,
     f = make_unless(0, QUEUE, err);
     if (f) {
         f->device = d;
+        f->context = c;
         f->flags = flags;
     }
     return (cl_command_queue)f;
@@ -400,9 +469,11 @@ cl_int clGetCommandQueueInfo(cl_command_queue q, cl_command_queue_info name,
     struct fake *f = check(q, QUEUE);
 
     fuzz_require(value && size == 8);
-    fuzz_require(name == CL_QUEUE_DEVICE || name == CL_QUEUE_PROPERTIES);
-    memcpy(value, name == CL_QUEUE_DEVICE ? (void *)&f->device
-                                          : (void *)&f->flags, size);
+    fuzz_require(name == CL_QUEUE_DEVICE || name == CL_QUEUE_PROPERTIES ||
+                 name == CL_QUEUE_CONTEXT);
+    memcpy(value, name == CL_QUEUE_DEVICE    ? (void *)&f->device
+                  : name == CL_QUEUE_CONTEXT ? (void *)&f->context
+                                             : (void *)&f->flags, size);
     return CL_SUCCESS;
 }
 
@@ -748,6 +819,26 @@ cl_int clSetKernelArg(cl_kernel k, cl_uint index, size_t size,
     return fails();
 }
 
+cl_int clSetKernelArgSVMPointer(cl_kernel k, cl_uint index, const void *p)
+{
+    check(k, KERNEL);
+    if (p) {
+        check_svm(p, 1);
+    }
+    return fails();
+}
+
+cl_int clSetKernelExecInfo(cl_kernel k, cl_kernel_exec_info name, size_t size,
+                           const void *value)
+{
+    check(k, KERNEL);
+    fuzz_require(name == CL_KERNEL_EXEC_INFO_SVM_PTRS && !size == !value);
+    for (size_t i = 0; i < size / sizeof(void *); i++) {
+        check_svm(((void *const *)value)[i], 1);
+    }
+    return size ? fails() : CL_INVALID_VALUE;
+}
+
 cl_int clGetKernelInfo(cl_kernel k, cl_kernel_info name, size_t size,
                        void *value, size_t *size_ret)
 {
@@ -986,6 +1077,37 @@ cl_int clEnqueueWriteBufferRect(cl_command_queue q, cl_mem m, cl_bool block,
     }
     return transfer(q, n, list, event, end ? 0 : CL_INVALID_VALUE, ptr, end,
                     false);
+}
+
+/* One end is a region, or both are; the other is the worker's or the guest's. */
+cl_int clEnqueueSVMMemcpy(cl_command_queue q, cl_bool block, void *to,
+                          const void *from, size_t size, cl_uint n,
+                          const cl_event *list, cl_event *event)
+{
+    fuzz_require(!block && size);
+    read_bytes(from, size);
+    write_bytes(to, size);
+    return command(q, n, list, event, 0);
+}
+
+cl_int clEnqueueSVMMemFill(cl_command_queue q, void *to, const void *pattern,
+                           size_t pattern_size, size_t size, cl_uint n,
+                           const cl_event *list, cl_event *event)
+{
+    check_svm(to, size);
+    read_bytes(pattern, pattern_size);
+    return command(q, n, list, event, 0);
+}
+
+cl_int clEnqueueSVMMigrateMem(cl_command_queue q, cl_uint count,
+                              const void **list, const size_t *sizes,
+                              cl_mem_migration_flags flags, cl_uint n,
+                              const cl_event *events, cl_event *event)
+{
+    for (cl_uint i = 0; i < count; i++) {
+        check_svm(list[i], sizes[i] ? sizes[i] : 1);
+    }
+    return command(q, n, events, event, count ? 0 : CL_INVALID_VALUE);
 }
 
 cl_int clEnqueueFillBuffer(cl_command_queue q, cl_mem m, const void *pattern,

@@ -33,6 +33,9 @@
 #define MESSAGES_MAX 64
 #define EACH         3 /* objects of each type */
 #define SEEDS_BLOB   9 /* tests/api/wire_fake.h */
+/* In place of addresses, which differ from run to run: offsets in the region. */
+#define SVM_SIGN     (0x5356ull << 48)
+#define SVM_SIZE     (64u << 10)
 
 static jmp_buf the_end;
 
@@ -90,6 +93,7 @@ struct world {
     struct memory *memory;
     struct session *session;
     int epoll, doorbell;
+    uint64_t svm; /* the address of a region */
 };
 
 /* A blob whose first bytes are the header of a bulk piece that is filled. */
@@ -155,6 +159,22 @@ static void add_objects(struct world *w)
     }
 }
 
+static void add_region(struct world *w)
+{
+    cl_ulong address = 0;
+    struct request r = { .session = w->session };
+    struct vclSVMAlloc_args a = {
+        .context = handles_get(session_handles(w->session),
+                               object_id(OPENCL_cl_context, 0),
+                               OPENCL_cl_context, NULL),
+        .size = SVM_SIZE, .address = &address,
+    };
+
+    serve_vclSVMAlloc(&r, &a);
+    fuzz_require(a.ret == CL_SUCCESS && address % 4096 == 0);
+    w->svm = address;
+}
+
 static void world_create(struct world *w)
 {
     struct session_params params;
@@ -173,6 +193,7 @@ static void world_create(struct world *w)
         add_blob(w, blobs[i].id, blobs[i].size);
     }
     add_objects(w);
+    add_region(w);
 }
 
 /* How many objects the table knows that a guest has made, or failed to make. */
@@ -230,8 +251,23 @@ static uint8_t *payload, *reply;
 static uint8_t decisions[12];
 static struct fuzz_input chance;
 
+/* The region's address in place of SVM_SIGN. */
+static void place_addresses(struct world *w, size_t n)
+{
+    for (size_t at = 0; at < n; at += 8) {
+        uint64_t item;
+
+        memcpy(&item, payload + at, 8);
+        if (item >> 48 == SVM_SIGN >> 48) {
+            item += w->svm - SVM_SIGN;
+            memcpy(payload + at, &item, 8);
+        }
+    }
+}
+
 /* The next message of @in: its header, and its payload in memory of just that size. */
-static void take_message(struct fuzz_input *in, struct wire_header *h)
+static void take_message(struct world *w, struct fuzz_input *in,
+                         struct wire_header *h)
 {
     size_t n, padding;
 
@@ -245,6 +281,7 @@ static void take_message(struct fuzz_input *in, struct wire_header *h)
     payload = malloc(n ? n : 1);
     fuzz_require(payload);
     fuzz_bytes(in, payload, n);
+    place_addresses(w, n);
     padding = padding < in->left ? padding : in->left;
     in->p += padding;
     in->left -= padding;
@@ -272,7 +309,7 @@ static void serve(struct world *w, struct fuzz_input *in)
         fuzz_require(trace);
     }
     *r = (struct request){ .session = w->session };
-    take_message(in, &r->header);
+    take_message(w, in, &r->header);
     wire_in_init(&r->in, payload, r->header.payload);
     opencl_print(trace, r->header.call, r->in);
     if (r->header.slot) {
@@ -313,6 +350,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     disturbed = NULL;
     unpin();
     pending_sweep(w.session);
+    svm_forget();
     if (whole) {
         fuzz_require(fake_references() <= guest_objects(&w));
     }
@@ -344,6 +382,7 @@ static uint64_t random_item(uint64_t *random)
         4096, 8192, 0x40000, 0xfffc0, UINT32_MAX, UINT64_MAX, 1ull << 63,
         VGPU_BLOB_FIRST | WIRE_SPAN_TRACKED,
         (VGPU_BLOB_FIRST + 1) | WIRE_SPAN_FLAGS, 0x1033, 0x10d2,
+        SVM_SIGN, SVM_SIGN, SVM_SIGN + 4096, SVM_SIGN + SVM_SIZE,
     };
 
     switch (random_next(random) % 4) {
@@ -415,6 +454,7 @@ static size_t append_transfer(uint8_t *data, size_t size, size_t max,
         OPENCL_clEnqueueReadBuffer, OPENCL_clEnqueueWriteBuffer,
         OPENCL_vclEnqueueReadBufferRect, OPENCL_vclEnqueueWriteBufferRect,
         OPENCL_vclEnqueueReadImage, OPENCL_vclEnqueueWriteImage,
+        OPENCL_vclEnqueueReadSVM, OPENCL_vclEnqueueWriteSVM,
     };
     static const uint64_t sizes[] = { 64, 4096, 0x40000, 0xfffc0 };
     static const uint64_t flags[] = { 0, WIRE_SPAN_TRACKED, WIRE_SPAN_FLAGS };
@@ -422,7 +462,7 @@ static size_t append_transfer(uint8_t *data, size_t size, size_t max,
                                      random_next(random) % EACH);
     const uint64_t mem = object_id(OPENCL_cl_mem, 0);
     const uint64_t blocking = random_next(random) % 2;
-    const uint32_t which = random_next(random) % 6;
+    const uint32_t which = random_next(random) % 8;
     const bool in_answer = which % 2 == 0 && random_next(random) % 2;
     const uint64_t n = sizes[random_next(random) % (in_answer ? 1 : 4)];
     const uint64_t blob = in_answer ? 0 : (VGPU_BLOB_FIRST + 1) |
@@ -436,10 +476,15 @@ static size_t append_transfer(uint8_t *data, size_t size, size_t max,
                              0, 0, event, 0, 0, 0, 0, 0, 0, n / 16, 4, deep };
     const uint64_t pixels[] = { queue, mem, blocking, 0, 0, n, blob, at, n, 0,
                                 0, event, 0, 0, 0, n / 64, 4, deep };
+    const uint64_t svm[] = { queue, SVM_SIGN + at, blocking, n, blob, at, n, 0,
+                             0, event };
     const uint16_t slot = random_next(random) % 4 ? 1 : 0;
     const bool disturb = random_next(random) % 4 == 0;
 
     switch (which / 2) {
+    case 3:
+        return append(data, size, max, calls[which], slot, svm,
+                      sizeof(svm) / 8, disturb);
     case 0:
         return append(data, size, max, calls[which], slot, linear,
                       sizeof(linear) / 8, disturb);

@@ -193,7 +193,6 @@ static void contexts_do_not_mix(void **state)
 /* The shim offers none of these, says so, and returns what belongs to that. */
 static void what_is_not_there_says_so(void **state)
 {
-    cl_device_svm_capabilities svm = 1;
     cl_bool pipes = CL_TRUE;
     char extensions[4096] = "";
     const char *forbidden[] = { "cl_khr_gl_sharing", "cl_khr_spir",
@@ -203,13 +202,9 @@ static void what_is_not_there_says_so(void **state)
     if (!is_remote()) {
         return; /* nothing of that is OpenCL in general */
     }
-    ok(clGetDeviceInfo(rig.device, CL_DEVICE_SVM_CAPABILITIES, sizeof(svm),
-                       &svm, NULL));
     ok(clGetDeviceInfo(rig.device, CL_DEVICE_PIPE_SUPPORT, sizeof(pipes),
                        &pipes, NULL));
-    assert_int_equal(svm, 0);
     assert_int_equal(pipes, CL_FALSE);
-    assert_null(clSVMAlloc(rig.context, 0, 4096, 0));
     expect_null(clCreatePipe(rig.context, 0, 4, 4, NULL, &err),
                 CL_INVALID_OPERATION);
     ok(clGetDeviceInfo(rig.device, CL_DEVICE_EXTENSIONS, sizeof(extensions),
