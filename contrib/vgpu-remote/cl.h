@@ -4,6 +4,7 @@
  *
  *   opencl_serve.c  (generated) decodes, looks ids up, makes plain calls, answers
  *   cl.c            the API's entry; platforms and queues; errors nobody waited for
+ *   cl_device.c     parts of devices
  *   cl_queue.c      whether a queue is idle; where its devices work
  *   cl_pending.c    memory lent to commands that may still run
  *   cl_transfer.c   reading and writing: blocking, late, streamed

@@ -63,6 +63,9 @@ static bool remember(cl_context c, const cl_context_properties *properties,
                property_count * sizeof(properties[0]));
     }
     c->device_count = device_count;
+    for (cl_uint i = 0; i < device_count; i++) {
+        cl_object_hold(devices[i]);
+    }
     c->property_count = property_count;
     return true;
 }
@@ -171,6 +174,9 @@ void context_finish(void *object)
     cl_context c = object;
 
     callback_run(&c->destructors, c);
+    for (cl_uint i = 0; i < c->device_count; i++) {
+        cl_object_unhold(c->devices[i]);
+    }
     free(c->devices);
     free(c->properties);
 }

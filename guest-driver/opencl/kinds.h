@@ -27,7 +27,9 @@ struct _cl_device_id {
     struct cl_object obj;
     struct info_cache cache;
     cl_platform_id platform;
-    cl_device_id parent; /* NULL: a root device */
+    cl_device_id parent; /* held; NULL: a root device */
+    cl_uint partition_count; /* of what a sub-device was made with */
+    cl_device_partition_property *partition;
     cl_device_type type;
     /* What calls are checked against. */
     cl_ulong max_alloc;
@@ -164,6 +166,7 @@ extern pthread_mutex_t cl_object_lock;
 bool svm_has(cl_context context, const void *pointer, size_t size);
 
 /* What each kind does when its last reference is gone and the host knows. */
+void device_finish(void *object);
 void context_finish(void *object);
 void queue_finish(void *object);
 void mem_finish(void *object);
@@ -177,6 +180,9 @@ void event_finish(void *object);
  * to it. NULL if there is none.
  */
 struct session *cl_session(void);
+
+/** device_load: what calls on the new device @d are checked against. */
+void device_load(cl_device_id d);
 
 /** callback_add: remember @fn; CL_OUT_OF_HOST_MEMORY if there is no memory. */
 cl_int callback_add(struct callback **list, void (*fn)(void *, void *),

@@ -157,6 +157,7 @@ static const struct kind {
     cl_int (*drop)(struct session *s, uint64_t id);
     void (*finish)(void *object);
 } kinds[] = {
+    [OPENCL_cl_device_id] = { call_clReleaseDevice, device_finish },
     [OPENCL_cl_context] = { call_clReleaseContext, context_finish },
     [OPENCL_cl_command_queue] = { call_clReleaseCommandQueue, queue_finish },
     [OPENCL_cl_mem] = { call_clReleaseMemObject, mem_finish },

@@ -60,7 +60,7 @@ static cl_ulong device_number(cl_device_id device, cl_device_info name)
     return number;
 }
 
-static void load_limits(cl_device_id d)
+void device_load(cl_device_id d)
 {
     const void *value;
     size_t size;
@@ -105,7 +105,7 @@ static void load_devices(struct session *s, cl_platform_id p)
             p->devices[i] = d;
         }
         cl_object_rebind(d, s, ids[i]);
-        load_limits(d);
+        device_load(d);
         p->device_count++;
     }
 }
@@ -291,7 +291,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceIDs(cl_platform_id platform,
 
 /*
  * What the host says is changed where the shim cannot do what the host can:
- * pipes, queues on the device, native kernels, partitions,
+ * pipes, queues on the device, native kernels,
  * intermediate languages.
  */
 static bool answer_locally(cl_device_id device, cl_device_info name,
@@ -305,10 +305,10 @@ static bool answer_locally(cl_device_id device, cl_device_info name,
         *err = info_value(out, cl_device_id, device->parent);
         return true;
     case CL_DEVICE_REFERENCE_COUNT:
-        *err = info_value(out, cl_uint, 1);
+        *err = info_value(out, cl_uint,
+                          device->parent ? cl_object_refs(device) : 1);
         return true;
     case CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES:
-    case CL_DEVICE_PARTITION_AFFINITY_DOMAIN:
     case CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES:
         *err = info_value(out, cl_bitfield, 0);
         return true;
@@ -320,12 +320,14 @@ static bool answer_locally(cl_device_id device, cl_device_info name,
     case CL_DEVICE_MAX_ON_DEVICE_EVENTS:
     case CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE:
     case CL_DEVICE_QUEUE_ON_DEVICE_MAX_SIZE:
-    case CL_DEVICE_PARTITION_MAX_SUB_DEVICES:
         *err = info_value(out, cl_uint, 0);
         return true;
-    case CL_DEVICE_PARTITION_PROPERTIES:
     case CL_DEVICE_PARTITION_TYPE:
-        *err = info_value(out, cl_device_partition_property, 0);
+        *err = device->parent
+                   ? info_bytes(out, device->partition,
+                                device->partition_count *
+                                    sizeof(device->partition[0]))
+                   : info_value(out, cl_device_partition_property, 0);
         return true;
     case CL_DEVICE_EXECUTION_CAPABILITIES:
         *err = info_value(out, cl_device_exec_capabilities, CL_EXEC_KERNEL);
@@ -378,29 +380,4 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device,
     default:
         return info_bytes(&out, value, size);
     }
-}
-
-/* Root devices are not counted: these do nothing, as the specification says. */
-CL_API_ENTRY cl_int CL_API_CALL clRetainDevice(cl_device_id device)
-{
-    cl_session();
-    return cl_live(device, OPENCL_cl_device_id) ? CL_SUCCESS
-                                                : CL_INVALID_DEVICE;
-}
-
-CL_API_ENTRY cl_int CL_API_CALL clReleaseDevice(cl_device_id device)
-{
-    cl_session();
-    return cl_live(device, OPENCL_cl_device_id) ? CL_SUCCESS
-                                                : CL_INVALID_DEVICE;
-}
-
-CL_API_ENTRY cl_int CL_API_CALL clRetainDeviceEXT(cl_device_id device)
-{
-    return clRetainDevice(device);
-}
-
-CL_API_ENTRY cl_int CL_API_CALL clReleaseDeviceEXT(cl_device_id device)
-{
-    return clReleaseDevice(device);
 }

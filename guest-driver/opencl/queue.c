@@ -51,11 +51,14 @@ static cl_int check_properties(const cl_queue_properties *properties,
     return CL_SUCCESS;
 }
 
+/* Whether @device is one of @context's, or a part of one. */
 static bool has_device(cl_context context, cl_device_id device)
 {
-    for (cl_uint i = 0; i < context->device_count; i++) {
-        if (context->devices[i] == device) {
-            return true;
+    for (; device; device = device->parent) {
+        for (cl_uint i = 0; i < context->device_count; i++) {
+            if (context->devices[i] == device) {
+                return true;
+            }
         }
     }
     return false;
@@ -90,6 +93,7 @@ static cl_int create(cl_context context, cl_device_id device,
     q->device = device;
     q->flags = flags;
     cl_object_hold(context);
+    cl_object_hold(device);
     q->obj.id = session_new_id(s);
     if (count) {
         q->properties = malloc(count * sizeof(properties[0]));
@@ -162,6 +166,7 @@ void queue_finish(void *object)
     cl_command_queue q = object;
 
     free(q->properties);
+    cl_object_unhold(q->device);
     cl_object_unhold(q->context);
 }
 

@@ -37,7 +37,7 @@ struct fake {
 
 static struct fake *all;
 static struct fake platform = { .magic = MAGIC, .kind = PLATFORM };
-static struct fake devices[2] = {
+static struct fake devices[2] = { /* parts of them are made and counted */
     { .magic = MAGIC, .kind = DEVICE },
     { .magic = MAGIC, .kind = DEVICE },
 };
@@ -294,8 +294,8 @@ cl_int clGetDeviceIDs(cl_platform_id p, cl_device_type type, cl_uint n,
 cl_int clGetDeviceInfo(cl_device_id d, cl_device_info name, size_t size,
                        void *value, size_t *size_ret)
 {
-    cl_device_type type = check(d, DEVICE) == &devices[0]
-                              ? CL_DEVICE_TYPE_CPU : CL_DEVICE_TYPE_GPU;
+    cl_device_type type = check(d, DEVICE) == &devices[1]
+                              ? CL_DEVICE_TYPE_GPU : CL_DEVICE_TYPE_CPU;
 
     if (name == CL_DEVICE_TYPE && value && size >= sizeof(type)) {
         memcpy(value, &type, sizeof(type));
@@ -304,15 +304,41 @@ cl_int clGetDeviceInfo(cl_device_id d, cl_device_info name, size_t size,
     return answer(some_size(), size, value, size_ret);
 }
 
+static bool is_root(cl_device_id d)
+{
+    return check(d, DEVICE) == &devices[0] || check(d, DEVICE) == &devices[1];
+}
+
 cl_int clRetainDevice(cl_device_id d)
 {
-    check(d, DEVICE);
-    return CL_SUCCESS;
+    return is_root(d) ? CL_SUCCESS : retain(d, DEVICE);
 }
 
 cl_int clReleaseDevice(cl_device_id d)
 {
+    return is_root(d) ? CL_SUCCESS : release(d, DEVICE);
+}
+
+/* As many parts as the second property says. */
+cl_int clCreateSubDevices(cl_device_id d,
+                          const cl_device_partition_property *list, cl_uint n,
+                          cl_device_id *parts, cl_uint *count)
+{
+    cl_uint have = (cl_uint)list[1] % 512;
+
     check(d, DEVICE);
+    for (size_t i = 0; list[i]; i++) {
+        sink = (uint8_t)list[i];
+    }
+    if (fails() || !have || (parts && n < have)) {
+        return CL_INVALID_VALUE;
+    }
+    for (cl_uint i = 0; parts && i < have; i++) {
+        parts[i] = make(DEVICE);
+    }
+    if (count) {
+        *count = have;
+    }
     return CL_SUCCESS;
 }
 

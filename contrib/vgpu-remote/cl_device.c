@@ -1,0 +1,55 @@
+/*
+ * Parts of devices. Unlike the devices that the host has, they are the guest's: it
+ * chooses their ids and gives them up.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <string.h>
+
+#include "cl.h"
+#include "opencl_serve.h"
+
+#define PROPERTIES_MAX 256 /* vclCreateSubDevices takes as many */
+#define PARTS_MAX      256
+
+/* Enter @n new devices under the guest's @ids. */
+static void enter_parts(struct session *s, const cl_ulong *ids,
+                        const cl_device_id *parts, cl_uint n)
+{
+    for (cl_uint i = 0; i < n; i++) {
+        if (handles_put(session_handles(s), ids[i], OPENCL_cl_device_id,
+                        parts[i]) < 0) {
+            session_fail(s, RING_FATAL_PROTOCOL,
+                         "object id %llu cannot be given to a sub-device",
+                         (unsigned long long)ids[i]);
+        }
+    }
+}
+
+void serve_vclCreateSubDevices(struct request *r,
+                               struct vclCreateSubDevices_args *a)
+{
+    /* However many zeros the host looks for at their end. */
+    cl_device_partition_property properties[PROPERTIES_MAX + 3] = { 0 };
+    cl_device_id parts[PARTS_MAX];
+    cl_uint n = 0;
+
+    memcpy(properties, a->properties,
+           a->num_properties * sizeof(properties[0]));
+    a->ret = clCreateSubDevices(a->in_device, properties, 0, NULL, &n);
+    if (a->ret != CL_SUCCESS) {
+        return;
+    }
+    *a->num_devices = n;
+    if (!a->ids) {
+        return;
+    }
+    if (!n || n > PARTS_MAX || n != a->num_ids) {
+        a->ret = CL_INVALID_VALUE;
+        return;
+    }
+    a->ret = clCreateSubDevices(a->in_device, properties, n, parts, NULL);
+    if (a->ret == CL_SUCCESS) {
+        enter_parts(r->session, a->ids, parts, n);
+    }
+}
