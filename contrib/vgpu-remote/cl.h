@@ -76,6 +76,12 @@ bool queue_is_idle(uint64_t id);
 /** queue_count: the count as it is. Leader only. */
 uint64_t queue_count(void);
 
+/**
+ * queue_function: the function @name of an extension, of the platform that @queue's
+ * device belongs to; NULL: it has none.
+ */
+void *queue_function(cl_command_queue queue, const char *name);
+
 /** queue_keeps_order: whether it is an in-order queue. */
 bool queue_keeps_order(cl_command_queue queue);
 

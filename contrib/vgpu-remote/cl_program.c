@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <CL/cl_ext.h>
+
 #include "cl.h"
 #include "opencl_kinds.h"
 #include "opencl_serve.h"
@@ -44,6 +46,19 @@ void serve_vclCreateProgramWithSource(struct request *r,
     a->ret = clCreateProgramWithSource(a->context, 1, &text, &a->length,
                                        &a->err);
     free(source);
+}
+
+void serve_clCreateProgramWithIL(struct request *r,
+                                 struct clCreateProgramWithIL_args *a)
+{
+    char *il = copy_bytes(a->il, a->length);
+
+    if (!il) {
+        a->err = CL_OUT_OF_HOST_MEMORY;
+        return;
+    }
+    a->ret = clCreateProgramWithIL(a->context, il, a->length, &a->err);
+    free(il);
 }
 
 /* Where each binary begins. Returns false if they are not @total bytes in all. */
@@ -266,6 +281,15 @@ static bool is_sampler(cl_kernel kernel, cl_uint index)
            strcmp(name, "sampler_t") == 0;
 }
 
+static bool is_pipe(cl_kernel kernel, cl_uint index)
+{
+    cl_kernel_arg_type_qualifier qualifier = 0;
+
+    clGetKernelArgInfo(kernel, index, CL_KERNEL_ARG_TYPE_QUALIFIER,
+                       sizeof(qualifier), &qualifier, NULL);
+    return qualifier & CL_KERNEL_ARG_TYPE_PIPE;
+}
+
 /* What argument @index of @kernel takes. */
 static enum opencl_arg_kind arg_kind(cl_kernel kernel, cl_uint index)
 {
@@ -275,9 +299,12 @@ static enum opencl_arg_kind arg_kind(cl_kernel kernel, cl_uint index)
                            sizeof(space), &space, NULL) != CL_SUCCESS) {
         return OPENCL_ARG_UNKNOWN;
     }
-    /* Drivers differ in what address space they give a sampler. */
+    /* Drivers differ in what address space they give a sampler, or a pipe. */
     if (is_sampler(kernel, index)) {
         return OPENCL_ARG_SAMPLER;
+    }
+    if (is_pipe(kernel, index)) {
+        return OPENCL_ARG_MEM;
     }
     switch (space) {
     case CL_KERNEL_ARG_ADDRESS_GLOBAL:
@@ -311,6 +338,18 @@ void serve_vclCreateKernel(struct request *r, struct vclCreateKernel_args *a)
     for (cl_uint i = 0; i < n; i++) {
         a->arg_kinds[i] = arg_kind(a->ret, i);
     }
+}
+
+void serve_vclGetKernelSuggestedLocalWorkSize(
+    struct request *r, struct vclGetKernelSuggestedLocalWorkSize_args *a)
+{
+    clGetKernelSuggestedLocalWorkSizeKHR_fn suggest = queue_function(
+        a->command_queue, "clGetKernelSuggestedLocalWorkSizeKHR");
+
+    a->ret = suggest ? suggest(a->command_queue, a->kernel, a->work_dim,
+                               a->global_work_offset, a->global_work_size,
+                               a->local_work_size)
+                     : CL_INVALID_OPERATION;
 }
 
 /* Types of eight bytes that no program can give another meaning. */

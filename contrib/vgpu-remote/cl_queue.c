@@ -84,3 +84,15 @@ bool queue_keeps_order(cl_command_queue queue)
                           NULL);
     return !(flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
 }
+
+void *queue_function(cl_command_queue queue, const char *name)
+{
+    cl_device_id device = NULL;
+    cl_platform_id platform = NULL;
+
+    clGetCommandQueueInfo(queue, CL_QUEUE_DEVICE, sizeof(device), &device,
+                          NULL);
+    clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof(platform), &platform,
+                    NULL);
+    return clGetExtensionFunctionAddressForPlatform(platform, name);
+}

@@ -6,6 +6,7 @@
  */
 #include "kinds.h"
 
+#include <CL/cl_ext.h>
 #include <string.h>
 
 CL_API_ENTRY cl_int CL_API_CALL clIcdGetPlatformIDsKHR(
@@ -19,6 +20,9 @@ static const struct {
     { "clIcdGetPlatformIDsKHR", clIcdGetPlatformIDsKHR },
     { "clGetPlatformInfo", clGetPlatformInfo },
     { "clGetKernelSubGroupInfoKHR", clGetKernelSubGroupInfoKHR },
+#define FUNCTION(name) { #name, name },
+    OPENCL_BY_NAME(FUNCTION)
+#undef FUNCTION
 };
 
 CL_API_ENTRY void *CL_API_CALL clGetExtensionFunctionAddress(const char *name)

@@ -15,6 +15,7 @@ static const char *const passed[] = {
     "cl_khr_3d_image_writes",
     "cl_khr_async_work_group_copy_fence",
     "cl_khr_byte_addressable_store",
+    "cl_khr_create_command_queue",
     "cl_khr_depth_images",
     "cl_khr_device_uuid",
     "cl_khr_expect_assume",
@@ -25,6 +26,7 @@ static const char *const passed[] = {
     "cl_khr_fp64",
     "cl_khr_global_int32_base_atomics",
     "cl_khr_global_int32_extended_atomics",
+    "cl_khr_il_program",
     "cl_khr_image2d_from_buffer",
     "cl_khr_int64_base_atomics",
     "cl_khr_int64_extended_atomics",
@@ -33,6 +35,9 @@ static const char *const passed[] = {
     "cl_khr_local_int32_extended_atomics",
     "cl_khr_pci_bus_info",
     "cl_khr_select_fprounding_mode",
+    "cl_khr_spirv_extended_debug_info",
+    "cl_khr_spirv_linkonce_odr",
+    "cl_khr_spirv_no_integer_wrap_decoration",
     "cl_khr_subgroup_ballot",
     "cl_khr_subgroup_clustered_reduce",
     "cl_khr_subgroup_extended_types",
@@ -43,6 +48,7 @@ static const char *const passed[] = {
     "cl_khr_subgroup_shuffle",
     "cl_khr_subgroup_shuffle_relative",
     "cl_khr_subgroups",
+    "cl_khr_suggested_local_work_size",
     "cl_khr_work_group_uniform_arithmetic",
     "cl_amd_device_attribute_query",
     "cl_amd_fp64",
@@ -73,29 +79,24 @@ static const char *const passed[] = {
     "cl_nv_pragma_unroll",
 };
 
-/* Parts of OpenCL C 3.0 that need something of the host program. */
-static const char *const refused_features[] = {
-    "__opencl_c_device_enqueue",
-    "__opencl_c_pipes",
-};
+/* The part of OpenCL C 3.0 that needs a queue on the device. */
+#define REFUSED_FEATURE "__opencl_c_device_enqueue"
+#define FEATURE         "__opencl_c_"
+
+static bool is_name(const char *name, size_t n, const char *of)
+{
+    return strlen(of) == n && memcmp(of, name, n) == 0;
+}
 
 static bool is_passed(const char *name, size_t n)
 {
     for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
-        if (strlen(passed[i]) == n && memcmp(passed[i], name, n) == 0) {
+        if (is_name(name, n, passed[i])) {
             return true;
         }
     }
-    if (n < 11 || memcmp(name, "__opencl_c_", 11) != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < 2; i++) {
-        if (strlen(refused_features[i]) == n &&
-            memcmp(refused_features[i], name, n) == 0) {
-            return false;
-        }
-    }
-    return true;
+    return n >= strlen(FEATURE) && memcmp(name, FEATURE, strlen(FEATURE)) == 0 &&
+           !is_name(name, n, REFUSED_FEATURE);
 }
 
 cl_int filter_extensions(const struct info_out *out, const char *text,

@@ -10,6 +10,7 @@
  */
 #include "program.h"
 
+#include <CL/cl_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,8 +254,8 @@ static cl_int set_mem(cl_kernel k, cl_uint index, size_t size,
     if (mem && !cl_live(mem, OPENCL_cl_mem)) {
         return CL_INVALID_MEM_OBJECT;
     }
-    /* Buffers and images do not go for each other. */
-    certain = certain && mem && !mem->image;
+    /* Buffers, images and pipes do not go for each other. */
+    certain = certain && mem && mem->kind == CL_MEM_OBJECT_BUFFER;
     return call_checked(s, certain, call_vclSetKernelArgMem(
         s, k->obj.id, index, mem ? mem->obj.id : 0));
 }
@@ -555,4 +556,39 @@ CL_API_ENTRY cl_int CL_API_CALL clGetKernelSubGroupInfoKHR(
     return clGetKernelSubGroupInfo(kernel, device, param_name, input_value_size,
                                    input_value, param_value_size, param_value,
                                    param_value_size_ret);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetKernelSuggestedLocalWorkSizeKHR(
+    cl_command_queue queue, cl_kernel kernel, cl_uint work_dim,
+    const size_t *global_work_offset, const size_t *global_work_size,
+    size_t *suggested_local_work_size)
+{
+    size_t sizes[3] = { 0 };
+    cl_int err;
+
+    if (!cl_live(queue, OPENCL_cl_command_queue)) {
+        return CL_INVALID_COMMAND_QUEUE;
+    }
+    if (!cl_live(kernel, OPENCL_cl_kernel)) {
+        return CL_INVALID_KERNEL;
+    }
+    if (kernel->program->context != queue->context) {
+        return CL_INVALID_CONTEXT;
+    }
+    if (work_dim < 1 || work_dim > 3) {
+        return CL_INVALID_WORK_DIMENSION;
+    }
+    if (!global_work_size) {
+        return CL_INVALID_GLOBAL_WORK_SIZE;
+    }
+    if (!suggested_local_work_size) {
+        return CL_INVALID_VALUE;
+    }
+    err = call_vclGetKernelSuggestedLocalWorkSize(
+        queue->obj.session, queue->obj.id, kernel->obj.id, work_dim,
+        global_work_offset, global_work_size, sizes);
+    if (err == CL_SUCCESS) {
+        memcpy(suggested_local_work_size, sizes, work_dim * sizeof(sizes[0]));
+    }
+    return err;
 }

@@ -36,6 +36,8 @@ struct _cl_device_id {
     size_t max_group, max_items[3];
     cl_bool images;
     cl_device_svm_capabilities svm;
+    cl_bool pipes;
+    cl_bool il; /* whether it takes an intermediate language */
 };
 
 struct callback {
@@ -85,6 +87,7 @@ struct _cl_mem {
     cl_bool in_svm;   /* host_ptr is shared virtual memory */
     cl_mem parent;    /* of a sub-buffer, or an image on a buffer */
     size_t origin;    /* within the parent */
+    cl_uint packet_size, packets; /* of a pipe */
     struct bulk region; /* data NULL: none; else where the contents live */
     struct image *image;
     cl_mem_properties *properties;
@@ -116,6 +119,8 @@ struct _cl_program {
     cl_device_id *devices;
     cl_uint device_count;
     char *source;                 /* NULL: made from something else */
+    void *il;                     /* the same */
+    size_t il_size;
     char *options;                /* under the object lock: of the last build */
     struct callback *destructors; /* under the object lock */
     struct info_cache cache;      /* emptied by a build */

@@ -152,7 +152,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetMemObjectInfo(cl_mem mem,
     case CL_MEM_FLAGS:
         return info_value(&out, cl_mem_flags, mem->flags);
     case CL_MEM_SIZE:
-        if (mem->image) {
+        if (mem->kind != CL_MEM_OBJECT_BUFFER) {
             /* With whatever gaps the host leaves. */
             return call_clGetMemObjectInfo(mem->obj.session, mem->obj.id,
                                            CL_MEM_SIZE, param_value_size,

@@ -70,6 +70,10 @@ void device_load(cl_device_id d)
     d->max_group = device_number(d, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     d->svm = device_number(d, CL_DEVICE_SVM_CAPABILITIES) &
              CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
+    d->pipes = (cl_bool)device_number(d, CL_DEVICE_PIPE_SUPPORT);
+    d->il = info_cached(d->obj.session, &d->cache, CL_DEVICE_IL_VERSION, 0,
+                        ask_device, d, &value, &size) == CL_SUCCESS &&
+            size > 1;
     d->images = (cl_bool)device_number(d, CL_DEVICE_IMAGE_SUPPORT);
     if (info_cached(d->obj.session, &d->cache, CL_DEVICE_MAX_WORK_ITEM_SIZES, 0,
                     ask_device, d, &value, &size) == CL_SUCCESS &&
@@ -291,8 +295,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceIDs(cl_platform_id platform,
 
 /*
  * What the host says is changed where the shim cannot do what the host can:
- * pipes, queues on the device, native kernels,
- * intermediate languages.
+ * queues on the device, native kernels.
  */
 static bool answer_locally(cl_device_id device, cl_device_info name,
                            const struct info_out *out, cl_int *err)
@@ -312,10 +315,6 @@ static bool answer_locally(cl_device_id device, cl_device_info name,
     case CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES:
         *err = info_value(out, cl_bitfield, 0);
         return true;
-    case CL_DEVICE_MAX_PIPE_ARGS:
-    case CL_DEVICE_PIPE_MAX_ACTIVE_RESERVATIONS:
-    case CL_DEVICE_PIPE_MAX_PACKET_SIZE:
-    case CL_DEVICE_PIPE_SUPPORT:
     case CL_DEVICE_MAX_ON_DEVICE_QUEUES:
     case CL_DEVICE_MAX_ON_DEVICE_EVENTS:
     case CL_DEVICE_QUEUE_ON_DEVICE_PREFERRED_SIZE:
@@ -331,12 +330,6 @@ static bool answer_locally(cl_device_id device, cl_device_info name,
         return true;
     case CL_DEVICE_EXECUTION_CAPABILITIES:
         *err = info_value(out, cl_device_exec_capabilities, CL_EXEC_KERNEL);
-        return true;
-    case CL_DEVICE_IL_VERSION:
-        *err = info_string(out, "");
-        return true;
-    case CL_DEVICE_ILS_WITH_VERSION:
-        *err = info_bytes(out, NULL, 0);
         return true;
     default:
         return false;

@@ -11,6 +11,7 @@
  */
 #include "program.h"
 
+#include <CL/cl_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,6 +222,73 @@ CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithBuiltInKernels(
     return settle(p, err, CL_SUCCESS, errcode_ret);
 }
 
+/* --- intermediate languages ------------------------------------------------------- */
+
+static bool takes_il(cl_context context)
+{
+    for (cl_uint i = 0; i < context->device_count; i++) {
+        if (context->devices[i]->il) {
+            return true;
+        }
+    }
+    return false;
+}
+
+CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithIL(cl_context context,
+                                                          const void *il,
+                                                          size_t length,
+                                                          cl_int *errcode_ret)
+{
+    cl_program p;
+    cl_int err;
+
+    if (!cl_live(context, OPENCL_cl_context)) {
+        return cl_return(NULL, CL_INVALID_CONTEXT, errcode_ret);
+    }
+    if (!takes_il(context)) {
+        return cl_return(NULL, CL_INVALID_OPERATION, errcode_ret);
+    }
+    if (!il || !length) {
+        return cl_return(NULL, CL_INVALID_VALUE, errcode_ret);
+    }
+    p = program_create(context, context->device_count, context->devices);
+    if (!p) {
+        return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
+    }
+    p->il = malloc(length);
+    if (!p->il) {
+        cl_object_undo(p);
+        return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
+    }
+    memcpy(p->il, il, length);
+    p->il_size = length;
+    err = call_clCreateProgramWithIL(p->obj.session, context->obj.id, il,
+                                     length, p->obj.id);
+    return settle(p, err, CL_SUCCESS, errcode_ret);
+}
+
+CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithILKHR(
+    cl_context context, const void *il, size_t length, cl_int *errcode_ret)
+{
+    return clCreateProgramWithIL(context, il, length, errcode_ret);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clSetProgramSpecializationConstant(
+    cl_program program, cl_uint spec_id, size_t spec_size,
+    const void *spec_value)
+{
+    if (!cl_live(program, OPENCL_cl_program) || !program->il) {
+        return CL_INVALID_PROGRAM;
+    }
+    if (!spec_value || !spec_size || spec_size > 16) {
+        return CL_INVALID_VALUE;
+    }
+    return call_clSetProgramSpecializationConstant(
+        program->obj.session, program->obj.id, spec_id, spec_size, spec_value);
+}
+
+/* --- counting --------------------------------------------------------------------- */
+
 CL_API_ENTRY cl_int CL_API_CALL clRetainProgram(cl_program program)
 {
     if (!cl_live(program, OPENCL_cl_program)) {
@@ -246,6 +314,7 @@ void program_finish(void *object)
     info_cache_clear(&p->cache);
     free(p->devices);
     free(p->source);
+    free(p->il);
     free(p->options);
     cl_object_unhold(p->context);
 }
@@ -520,7 +589,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetProgramInfo(cl_program program,
     case CL_PROGRAM_BINARIES:
         return get_binaries(program, &out);
     case CL_PROGRAM_IL:
-        return info_bytes(&out, NULL, 0);
+        return info_bytes(&out, program->il, program->il_size);
     }
     err = info_cached(program->obj.session, &program->cache, param_name, 0,
                       ask_program, program, &value, &size);

@@ -5,6 +5,7 @@
  */
 #include "kinds.h"
 
+#include <CL/cl_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,14 @@ CL_API_ENTRY cl_command_queue CL_API_CALL clCreateCommandQueueWithProperties(
     cl_int err = create(context, device, properties, &q);
 
     return cl_return(q, err, errcode_ret);
+}
+
+CL_API_ENTRY cl_command_queue CL_API_CALL clCreateCommandQueueWithPropertiesKHR(
+    cl_context context, cl_device_id device,
+    const cl_queue_properties_khr *properties, cl_int *errcode_ret)
+{
+    return clCreateCommandQueueWithProperties(context, device, properties,
+                                              errcode_ret);
 }
 
 CL_API_ENTRY cl_command_queue CL_API_CALL

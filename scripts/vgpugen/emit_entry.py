@@ -4,6 +4,7 @@ all of them for the ICD loader, and API_proto_check.c, which compares every
 prototype in the description with the one in the API's own header."""
 
 from .cgen import count_expression, head, signature
+from .model import Handle
 
 PARAM_ERROR = "CL_INVALID_VALUE"
 MEMORY_ERROR = "CL_OUT_OF_HOST_MEMORY"
@@ -61,7 +62,7 @@ def generated_calls(api):
 def public_names(api):
     """Every function that a program may call, in the order of the file."""
     return [item.name for kind, item in api.order
-            if kind in ("todo", "custom") or
+            if kind in ("refused", "custom") or
             kind == "call" and not item.wire_only]
 
 
@@ -79,6 +80,12 @@ def emit_header(api):
     for name in public_names(api):
         w(f"PUBLIC({name});")
     w("#undef PUBLIC\n")
+    if api.by_names:
+        w("/* Functions that are only found by name, by hand: X(name). */")
+        w(f"#define {api.upper}_BY_NAME(X) \\")
+        for i, name in enumerate(api.by_names):
+            end = " \\" if i + 1 < len(api.by_names) else "\n"
+            w(f"    X({name.name}){end}")
     checks = [c for c in generated_calls(api) if "check" in c.words]
     if checks:
         w("/* --- written by hand: what else is wrong with the arguments, "
@@ -108,7 +115,7 @@ def emit_proto_check(api):
     w = head(api, f"Compiles only if the prototypes in {api.name}.api are "
              "those of the API's headers.", api.headers)
     for kind, item in api.order:
-        if kind == "todo":
+        if kind == "refused":
             w(signature(item.ret, item.name, c_params(item)) + ";")
         elif kind == "call" and not item.wire_only:
             w(signature(item.ret, item.name, c_params(item)) + ";")
@@ -126,7 +133,7 @@ def c_params(item):
 
 def emit_source(api):
     w = head(api, f"{api.name}'s public functions that need no more than "
-             "checks of their handles, and\n * those that are not there yet.",
+             "checks of their handles, and\n * those that are refused.",
              ["<stdlib.h>", "", f'"{api.name}_call.h"',
               f'"{api.name}_entry.h"', '"object.h"'])
     calls = generated_calls(api)
@@ -138,8 +145,8 @@ def emit_source(api):
         w()
     for call in calls:
         emit_call(api, call, w)
-    for todo in api.todos:
-        emit_todo(api, todo, w)
+    for refused in api.refusals:
+        emit_refused(api, refused, w)
     return w.text()
 
 
@@ -261,18 +268,25 @@ def emit_lists(api, lists, queue, w):
         w("    if (err != CL_SUCCESS) {\n        goto out;\n    }")
 
 
-def emit_todo(api, todo, w):
-    for line in todo.doc:
+def emit_refused(api, refused, w):
+    for line in refused.doc:
         w(f"/* {line} */")
-    w(signature(todo.ret, todo.name,
-                c_params(todo)))
+    w(signature(refused.ret, refused.name, c_params(refused)))
     w("{")
-    last = todo.params[-1] if todo.params else None
-    if todo.ret == api.error:
-        w(f"    return {todo.error};")
+    error = refused.error
+    first = refused.params[0] if refused.params else None
+    if first and not first.stars and \
+            isinstance(api.types.get(first.ctype), Handle):
+        of_type = f"{api.upper}_{first.ctype}"
+        w(f"    {api.error} err = cl_live({first.name}, {of_type}) ? {error} "
+          f": cl_invalid({of_type});\n")
+        error = "err"
+    last = refused.params[-1] if refused.params else None
+    if refused.ret == api.error:
+        w(f"    return {error};")
     elif last and last.name == "errcode_ret":
         w("    if (errcode_ret) {")
-        w(f"        *errcode_ret = {todo.error};\n    }}\n    return NULL;")
-    elif todo.ret != "void":
+        w(f"        *errcode_ret = {error};\n    }}\n    return NULL;")
+    elif refused.ret != "void":
         w("    return NULL;")
     w("}\n")

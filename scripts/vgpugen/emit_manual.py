@@ -4,7 +4,8 @@
 STATUS = {
     "direct": "crosses the wire under its own number",
     "shim": "works in the guest, on top of other calls where it needs the host",
-    "missing": "returns the error that is named",
+    "by name": "the same; found by clGetExtensionFunctionAddressForPlatform",
+    "refused": "returns the error that is named, for the reason that is named",
     "none": "not in the ICD loader's table",
 }
 
@@ -49,17 +50,18 @@ def rows(api):
             found.append((item.name, "direct", doc))
         elif kind == "custom":
             found.append((item.name, "shim", doc))
-        elif kind == "todo":
-            found.append((item.name, "missing",
-                          f"{error_of(item)}. {doc}".strip()))
+        elif kind == "by_name":
+            found.append((item.name, "by name", doc))
+        elif kind == "refused":
+            found.append((item.name, "refused", f"{error_of(item)}. {doc}"))
         elif kind == "absent":
             found.append((item.name, "none", doc))
     return found
 
 
-def error_of(todo):
-    return "NULL" if "*" in todo.ret else \
-        "nothing" if todo.ret == "void" else todo.error
+def error_of(refused):
+    return "NULL" if "*" in refused.ret else \
+        "nothing" if refused.ret == "void" else refused.error
 
 
 def emit_coverage(api, w):

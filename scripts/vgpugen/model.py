@@ -182,7 +182,8 @@ class Call:
 
 
 @dataclass
-class Todo:
+class Refused:
+    """A function that does nothing but return an error, for the reason in its doc."""
     name: str
     where: str
     error: str
@@ -193,7 +194,7 @@ class Todo:
 
 @dataclass
 class Name:
-    """A function that is listed only: custom or absent."""
+    """A function that is listed only: custom, by_name or absent."""
     name: str
     where: str
     doc: list
@@ -210,10 +211,11 @@ class Api:
     types: dict = field(default_factory=dict)
     infos: dict = field(default_factory=dict)
     calls: list = field(default_factory=list)
-    todos: list = field(default_factory=list)
+    refusals: list = field(default_factory=list)
     customs: list = field(default_factory=list)
+    by_names: list = field(default_factory=list)
     absents: list = field(default_factory=list)
-    order: list = field(default_factory=list)   # calls, todos, ... as written
+    order: list = field(default_factory=list)   # calls, refusals, ... as written
 
     @property
     def upper(self):

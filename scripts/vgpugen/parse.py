@@ -5,7 +5,7 @@ is wrong with its meaning, in check.py."""
 import re
 
 from .model import (Api, Call, DescriptionError, Extent, Handle, Info,
-                    InfoEntry, Name, Param, SCALARS, Scalar, Struct, Todo)
+                    InfoEntry, Name, Param, Refused, SCALARS, Scalar, Struct)
 
 TOKEN = re.compile(r"""
       (?P<space>[ \t\r]+)
@@ -100,9 +100,9 @@ class Parser:
         statements = {
             "api": self.parse_api, "handle": self.parse_handle,
             "scalar": self.parse_scalar, "struct": self.parse_struct,
-            "info": self.parse_info, "todo": self.parse_todo,
+            "info": self.parse_info, "refused": self.parse_refused,
             "custom": self.parse_custom, "absent": self.parse_absent,
-            "wire": self.parse_wire,
+            "wire": self.parse_wire, "by_name": self.parse_by_name,
         }
         while self.token.kind != "end":
             token = self.token
@@ -206,19 +206,29 @@ class Parser:
     def parse_custom(self, start):
         self.parse_names("custom", self.api.customs)
 
+    def parse_by_name(self, start):
+        self.parse_names("by_name", self.api.by_names)
+
     def parse_absent(self, start):
         self.parse_names("absent", self.api.absents)
 
-    def parse_todo(self, start):
+    def parse_refused(self, start):
         doc = self.take_doc()
+        if not doc:
+            self.fail("the manual needs a reason for what is refused: write it "
+                      "in a line with ## above", start)
         error = self.word("the error that it returns")
-        ret = self.c_type()
-        token = self.token
-        name = self.word("the function's name")
-        todo = Todo(name, token.where, error, ret, self.parse_params(), doc)
+        while True:
+            ret = self.c_type()
+            token = self.token
+            name = self.word("the function's name")
+            refused = Refused(name, token.where, error, ret,
+                              self.parse_params(), doc)
+            self.api.refusals.append(refused)
+            self.api.order.append(("refused", refused))
+            if not self.accept(","):
+                break
         self.expect(";", f"after the prototype of {name}")
-        self.api.todos.append(todo)
-        self.api.order.append(("todo", todo))
 
     def parse_wire(self, start):
         self.parse_call(True)

@@ -225,6 +225,8 @@ REFUSED = {
     "entry_needed_for_event_without_command":
         ("0x1 cl_int clF(cl_command_queue q, out? new cl_event *e);", 0,
          ["'e'", "command"]),
+    "refused_without_a_reason":
+        ("refused CL_X cl_int clF(cl_mem m);", 0, ["##"]),
     "entry_needed_without_object":
         ("0x1 cl_int clF(size_t n);", 0, ["clF", "object"]),
 }
@@ -264,7 +266,9 @@ ACCEPTED = {
     "optional_handle": "0x1 cl_int clF(cl_mem m, in? cl_device_id d);",
     "comment_and_doc": "# a comment\n## for the manual\n0x1 cl_int clF("
                        "cl_mem m) async; # and more",
-    "absent_and_custom": "absent clX, clY;\ncustom clZ;",
+    "absent_and_custom": "absent clX, clY;\ncustom clZ;\nby_name clW;",
+    "refused": "## It is so.\nrefused CL_X cl_int clF(cl_mem m),\n"
+               "        cl_mem clG(cl_int n, cl_int *errcode_ret);",
 }
 
 

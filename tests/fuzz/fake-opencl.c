@@ -301,6 +301,11 @@ cl_int clGetDeviceInfo(cl_device_id d, cl_device_info name, size_t size,
         memcpy(value, &type, sizeof(type));
         return CL_SUCCESS;
     }
+    if (name == CL_DEVICE_PLATFORM) {
+        fuzz_require(value && size == sizeof(cl_platform_id));
+        memcpy(value, &(cl_platform_id){ (cl_platform_id)&platform }, size);
+        return CL_SUCCESS;
+    }
     return answer(some_size(), size, value, size_ret);
 }
 
@@ -600,6 +605,14 @@ cl_mem clCreateImage(cl_context c, cl_mem_flags flags,
     return make_mem(c, flags, bytes, host, err);
 }
 
+cl_mem clCreatePipe(cl_context c, cl_mem_flags flags, cl_uint packet,
+                    cl_uint packets, const cl_pipe_properties *properties,
+                    cl_int *err)
+{
+    fuzz_require(!properties);
+    return make_mem(c, 0, (size_t)packet * packets, NULL, err);
+}
+
 cl_int clRetainMemObject(cl_mem m)
 {
     return retain(m, MEM);
@@ -724,6 +737,22 @@ cl_program clCreateProgramWithBinary(cl_context c, cl_uint n,
     }
     write_bytes(status, n * sizeof(*status));
     return make_unless(n ? 0 : CL_INVALID_VALUE, PROGRAM, err);
+}
+
+cl_program clCreateProgramWithIL(cl_context c, const void *il, size_t size,
+                                 cl_int *err)
+{
+    check(c, CONTEXT);
+    read_bytes(il, size);
+    return make_unless(size ? 0 : CL_INVALID_VALUE, PROGRAM, err);
+}
+
+cl_int clSetProgramSpecializationConstant(cl_program p, cl_uint id, size_t size,
+                                          const void *value)
+{
+    check(p, PROGRAM);
+    read_bytes(value, size);
+    return fails();
 }
 
 cl_program clCreateProgramWithBuiltInKernels(cl_context c, cl_uint n,
@@ -907,6 +936,38 @@ cl_int clGetKernelSubGroupInfo(cl_kernel k, cl_device_id d,
     check_if(d, DEVICE);
     read_bytes(in, in_size);
     return answer(8, size, value, size_ret);
+}
+
+static cl_int suggest(cl_command_queue q, cl_kernel k, cl_uint n,
+                      const size_t *offset, const size_t *global, size_t *local)
+{
+    check(q, QUEUE);
+    check(k, KERNEL);
+    read_bytes(offset, n * sizeof(*offset));
+    read_bytes(global, n * sizeof(*global));
+    write_bytes(local, n * sizeof(*local));
+    return fails();
+}
+
+/* Extensions, which this host sometimes lacks. */
+void *clGetExtensionFunctionAddressForPlatform(cl_platform_id p,
+                                               const char *name)
+{
+    static const struct {
+        const char *name;
+        void *function;
+    } functions[] = {
+        { "clGetKernelSuggestedLocalWorkSizeKHR", suggest },
+    };
+
+    check(p, PLATFORM);
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        if (strcmp(name, functions[i].name) == 0) {
+            return fails() ? NULL : functions[i].function;
+        }
+    }
+    fuzz_require(false);
+    return NULL;
 }
 
 /* --- events ------------------------------------------------------------------------------- */

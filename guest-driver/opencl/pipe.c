@@ -1,0 +1,89 @@
+/*
+ * Pipes, where the host's devices have them: memory objects that only kernels use.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "mem.h"
+
+#include "opencl_call.h"
+
+static bool has_pipes(cl_context context)
+{
+    for (cl_uint i = 0; i < context->device_count; i++) {
+        if (context->devices[i]->pipes) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static cl_int check(cl_mem_flags flags, cl_uint packet_size, cl_uint packets,
+                    const cl_pipe_properties *properties)
+{
+    const cl_mem_flags known = CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS;
+
+    if ((flags & ~known) || (properties && properties[0])) {
+        return CL_INVALID_VALUE;
+    }
+    return packet_size && packets ? CL_SUCCESS : CL_INVALID_PIPE_SIZE;
+}
+
+CL_API_ENTRY cl_mem CL_API_CALL clCreatePipe(
+    cl_context context, cl_mem_flags flags, cl_uint pipe_packet_size,
+    cl_uint pipe_max_packets, const cl_pipe_properties *properties,
+    cl_int *errcode_ret)
+{
+    cl_int err;
+    cl_mem mem;
+
+    if (!cl_live(context, OPENCL_cl_context)) {
+        return cl_return(NULL, CL_INVALID_CONTEXT, errcode_ret);
+    }
+    if (!has_pipes(context)) {
+        return cl_return(NULL, CL_INVALID_OPERATION, errcode_ret);
+    }
+    err = check(flags, pipe_packet_size, pipe_max_packets, properties);
+    if (err != CL_SUCCESS) {
+        return cl_return(NULL, err, errcode_ret);
+    }
+    mem = mem_create(context, CL_MEM_OBJECT_PIPE,
+                     CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS, 0);
+    if (!mem) {
+        return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
+    }
+    mem->packet_size = pipe_packet_size;
+    mem->packets = pipe_max_packets;
+    err = call_clCreatePipe(mem->obj.session, context->obj.id, flags,
+                            pipe_packet_size, pipe_max_packets, mem->obj.id);
+    if (err != CL_SUCCESS) {
+        cl_object_undo(mem);
+    } else if (properties) {
+        mem->property_count = 1;
+    }
+    return cl_return(mem, err, errcode_ret);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetPipeInfo(cl_mem pipe,
+                                              cl_pipe_info param_name,
+                                              size_t param_value_size,
+                                              void *param_value,
+                                              size_t *param_value_size_ret)
+{
+    struct info_out out = { param_value_size, param_value,
+                            param_value_size_ret };
+
+    if (!cl_live(pipe, OPENCL_cl_mem) || pipe->kind != CL_MEM_OBJECT_PIPE) {
+        return CL_INVALID_MEM_OBJECT;
+    }
+    switch (param_name) {
+    case CL_PIPE_PACKET_SIZE:
+        return info_value(&out, cl_uint, pipe->packet_size);
+    case CL_PIPE_MAX_PACKETS:
+        return info_value(&out, cl_uint, pipe->packets);
+    case CL_PIPE_PROPERTIES:
+        return info_bytes(&out, (cl_pipe_properties[]){ 0 },
+                          pipe->property_count * sizeof(cl_pipe_properties));
+    default:
+        return CL_INVALID_VALUE;
+    }
+}
