@@ -34,10 +34,16 @@ static enum wire_status serve(struct request *r)
     return opencl_serve(r);
 }
 
+static void settle(struct session *s)
+{
+    pending_sweep(s);
+    output_drain();
+}
+
 const struct session_api cl_api = {
     .name = "OpenCL",
     .serve = serve,
-    .settle = pending_sweep,
+    .settle = settle,
     .print = opencl_print,
 };
 

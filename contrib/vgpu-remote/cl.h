@@ -13,6 +13,7 @@
  *   cl_svm.c        shared virtual memory
  *   cl_image.c      images
  *   cl_program.c    programs and kernels
+ *   cl_output.c     what kernels print
  *   cl_options.c    build options, and the guest's files that builds include
  *
  * SPDX-License-Identifier: MIT
@@ -145,6 +146,13 @@ struct transfer {
 
 /** transfer_run: make the transfer. Returns the API's error. */
 cl_int transfer_run(struct transfer *t);
+
+/* --- cl_output.c ---------------------------------------------------------------- */
+
+/** output_drain: see what kernels have printed. Before every answer. */
+void output_drain(void);
+/** output_forget: keep it no longer. For the fuzzer. */
+void output_forget(void);
 
 /* --- cl_options.c --------------------------------------------------------------- */
 

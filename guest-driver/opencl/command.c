@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "opencl_call.h"
+#include "output.h"
 
 /* The event that cl_event_begin() made and cl_event_end() gives out. */
 static __thread cl_event pending;
@@ -113,6 +114,7 @@ cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
 cl_int command_end(struct command *c, cl_int err)
 {
     free(c->many);
+    output_show(c->session); /* in case it was waited for */
     if (c->event && err == CL_SUCCESS) {
         *c->event_out = c->event;
     } else if (c->event) {

@@ -23,6 +23,7 @@
 
 #include "opencl_call.h"
 #include "opencl_kinds.h"
+#include "output.h"
 
 #define DIRS_MAX      32
 #define FILE_SIZE_MAX (16l << 20)
@@ -231,6 +232,7 @@ static void scan(struct search *find, const char *text, const char *own_dir)
 {
     char name[1024];
 
+    output_expect_in(find->session, text);
     while (text && *text) {
         size_t n;
 
@@ -367,6 +369,7 @@ cl_int includes_send(struct session *s, const char *source,
     FILE *to;
 
     *sent = NULL;
+    output_expect_in(s, options);
     if (options) {
         to = open_memstream(sent, &size);
         if (!to) {

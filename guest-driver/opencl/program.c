@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "opencl_call.h"
+#include "output.h"
 
 #define DEVICES_MAX 64
 
@@ -92,6 +93,7 @@ clCreateProgramWithSource(cl_context context, cl_uint count,
         return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
     }
     p->source = join(count, strings, lengths, &total);
+    output_expect_in(p->obj.session, p->source);
     if (!p->source) {
         err = CL_OUT_OF_HOST_MEMORY;
     } else {
@@ -184,6 +186,7 @@ CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithBinary(
         free(all);
         return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
     }
+    output_expect(p->obj.session); /* who knows */
     err = call_vclCreateProgramWithBinary(
         p->obj.session, context->obj.id, num_devices, ids, lengths, total,
         (unsigned char *)all, status, &result, p->obj.id);
@@ -260,6 +263,7 @@ CL_API_ENTRY cl_program CL_API_CALL clCreateProgramWithIL(cl_context context,
         cl_object_undo(p);
         return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
     }
+    output_expect(p->obj.session);
     memcpy(p->il, il, length);
     p->il_size = length;
     err = call_clCreateProgramWithIL(p->obj.session, context->obj.id, il,

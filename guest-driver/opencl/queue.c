@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "opencl_call.h"
+#include "output.h"
 
 #define HOST_QUEUE_FLAGS                                                   \
     (CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE)
@@ -150,6 +151,18 @@ clCreateCommandQueue(cl_context context, cl_device_id device,
         q->property_count = 0;
     }
     return cl_return(q, err, errcode_ret);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clFinish(cl_command_queue queue)
+{
+    cl_int err;
+
+    if (!cl_live(queue, OPENCL_cl_command_queue)) {
+        return CL_INVALID_COMMAND_QUEUE;
+    }
+    err = call_clFinish(queue->obj.session, queue->obj.id);
+    output_show(queue->obj.session);
+    return err;
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clRetainCommandQueue(cl_command_queue queue)

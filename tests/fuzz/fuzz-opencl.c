@@ -351,6 +351,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unpin();
     pending_sweep(w.session);
     svm_forget();
+    output_forget();
     if (whole) {
         fuzz_require(fake_references() <= guest_objects(&w));
     }
