@@ -1,12 +1,12 @@
 /*
  * Build options, and the files that builds include.
  *
- * A guest's options reach the host's compiler only if they are known to do
- * nothing but compile: definitions, -cl-..., warnings, optimisation. Include paths
- * are those of files that the guest has sent (vclPutFile), which lie in the worker's
- * directory; others are left out, as if nothing were there. Anything else is
- * CL_INVALID_BUILD_OPTIONS: compilers take plug-ins, response files and
- * output paths by options that no list could name in full.
+ * A guest's options reach the host's compiler only if they are in a list of those
+ * that do nothing but compile. Include paths are those of files that the guest has
+ * sent (vclPutFile), which lie in the worker's directory; others are left out, as if
+ * nothing were there. Anything else is CL_INVALID_BUILD_OPTIONS: compilers take
+ * plug-ins, response files and output paths by options that no list could name in
+ * full.
  *
  * -cl-kernel-arg-info is added: it is how we know an argument's kind.
  *
@@ -28,15 +28,67 @@
 
 #define ARG_INFO " -cl-kernel-arg-info"
 
-/* Options that may be given, by their beginnings. */
-static const char *const harmless[] = {
-    "-D", "-U", "-cl-", "-nv-", "-w", "-W", "-g", "-O", "-x", "clc", "-spir-std=",
-    "-create-library", "-enable-link-options", "-fno-", "-fbin-", "-mwavefront",
-    "-save-temps=none", "-qcom-",
+/* How an option is recognised, and what comes with it. */
+enum form {
+    EXACT,   /* the whole token */
+    WORD,    /* its beginning; the rest is letters, digits and _ . + - = */
+    DEFINE,  /* its beginning, with any text behind it or in the next token */
+    INCLUDE, /* the same; the text is a path */
+    LANGUAGE,/* the whole token; the next is a name from `languages` */
 };
 
-/* Among those, what hands something on to another tool. */
-static const char *const harmful[] = { "-Wa,", "-Wl,", "-Wp," };
+/*
+ * All options that there are: those of the OpenCL specification and of Khronos'
+ * extensions, and what drivers add that changes nothing but the code. In their order
+ * there.
+ */
+static const struct option {
+    const char *name;
+    enum form form;
+} known[] = {
+    { "-D", DEFINE },
+    { "-U", DEFINE },
+    { "-I", INCLUDE },
+    { "-cl-single-precision-constant", EXACT },
+    { "-cl-denorms-are-zero", EXACT },
+    { "-cl-fp32-correctly-rounded-divide-sqrt", EXACT },
+    { "-cl-opt-disable", EXACT },
+    { "-cl-strict-aliasing", EXACT },
+    { "-cl-uniform-work-group-size", EXACT },
+    { "-cl-no-subgroup-ifp", EXACT },
+    { "-cl-mad-enable", EXACT },
+    { "-cl-no-signed-zeros", EXACT },
+    { "-cl-unsafe-math-optimizations", EXACT },
+    { "-cl-finite-math-only", EXACT },
+    { "-cl-fast-relaxed-math", EXACT },
+    { "-w", EXACT },
+    { "-Werror", EXACT },
+    { "-cl-std=", WORD },
+    { "-cl-kernel-arg-info", EXACT },
+    { "-g", EXACT },
+    { "-create-library", EXACT },
+    { "-enable-link-options", EXACT },
+    { "-x", LANGUAGE },
+    { "-spir-std=", WORD },
+    /* clang's, which most drivers are made of */
+    { "-O", WORD },
+    { "-W", WORD },
+    { "-cl-ext=", WORD },
+    /* NVIDIA */
+    { "-cl-nv-", WORD },
+    { "-nv-line-info", EXACT },
+    /* AMD */
+    { "-fno-bin-", WORD },
+    { "-fbin-", WORD },
+    { "-mwavefrontsize64", EXACT },
+    { "-mno-wavefrontsize64", EXACT },
+    /* Intel */
+    { "-cl-intel-", WORD },
+    /* Qualcomm */
+    { "-qcom-", WORD },
+};
+
+static const char *const languages[] = { "clc", "cl", "spir" };
 
 /* --- the guest's files ----------------------------------------------------------------- */
 
@@ -165,17 +217,54 @@ static void unquote(char *token)
     *to = '\0';
 }
 
-static bool is_harmless(const char *token)
+/* Whether @text names no file, and hands nothing on to another tool. */
+static bool is_word(const char *text)
 {
-    bool known = false;
+    while (isalnum((unsigned char)*text) || (*text && strchr("_.+-=", *text))) {
+        text++;
+    }
+    return !*text;
+}
 
-    for (size_t i = 0; i < sizeof(harmless) / sizeof(char *); i++) {
-        known = known || begins(token, harmless[i]);
+/* The option that the unquoted @token is; NULL: none. */
+static const struct option *find_option(const char *token)
+{
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        const struct option *o = &known[i];
+        bool whole = o->form == EXACT || o->form == LANGUAGE;
+
+        if (whole ? strcmp(token, o->name) == 0
+                  : begins(token, o->name) &&
+                        (o->form != WORD ||
+                         is_word(token + strlen(o->name)))) {
+            return o;
+        }
     }
-    for (size_t i = 0; i < sizeof(harmful) / sizeof(char *); i++) {
-        known = known && !begins(token, harmful[i]);
+    return NULL;
+}
+
+static bool is_language(const char *name)
+{
+    for (size_t i = 0; i < sizeof(languages) / sizeof(languages[0]); i++) {
+        if (strcmp(name, languages[i]) == 0) {
+            return true;
+        }
     }
-    return known;
+    return false;
+}
+
+/*
+ * Whether the one token that we see is two to a compiler that knows no quotes (pocl's
+ * is one), and the second an option.
+ */
+static bool hides_an_option(const char *token)
+{
+    for (const char *p = token; *p; p++) {
+        if (isspace((unsigned char)*p) && p[1 + strspn(p + 1, "\"'\\")] == '-') {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Write @token and a space, with our directory for that of the guest's files. */
@@ -201,36 +290,65 @@ static void emit_include(FILE *out, const char *path, const char *plain)
     }
 }
 
-/* One option, and what belongs to it. Returns false if it may not be given. */
+/* What belongs to option @o: behind it in @token, or the next token; to be freed. */
+static char *take_value(const struct option *o, const char *token,
+                        const char **rest)
+{
+    const char *behind = token + strlen(o->name);
+
+    return o->form != LANGUAGE && *behind ? strdup(behind) : next_token(rest);
+}
+
+/* Write option @o with @value. Returns false if it may not be given. */
+static bool emit_with_value(FILE *out, const struct option *o,
+                            const char *value, const char *plain)
+{
+    switch (o->form) {
+    case INCLUDE:
+        emit_include(out, value, plain);
+        return true;
+    case LANGUAGE:
+        fprintf(out, "%s %s ", o->name, plain);
+        return is_language(plain);
+    default:
+        fprintf(out, "%s ", o->name);
+        emit(out, value);
+        return *plain && *plain != '-'; /* no name begins like that */
+    }
+}
+
+/* The option @token, and what belongs to it. Returns false if it may not be given. */
 static bool emit_option(FILE *out, char *token, const char **rest)
 {
     char *plain = strdup(token), *value = NULL;
-    bool ok = plain != NULL;
+    const struct option *o;
+    bool ok = false;
 
-    if (ok) {
+    if (!plain || hides_an_option(token)) {
+        goto out;
+    }
+    unquote(plain);
+    o = find_option(plain);
+    if (!o) {
+        goto out;
+    }
+    if (o->form == EXACT || o->form == WORD) {
+        emit(out, plain);
+        ok = true;
+        goto out;
+    }
+    /* Quotes around all of it: then there must be nothing to be quoted. */
+    if (!begins(token, o->name)) {
+        token = strpbrk(plain, " \t\r\n") ? "" : strcpy(token, plain);
+    }
+    value = *token ? take_value(o, token, rest) : NULL;
+    free(plain);
+    plain = value ? strdup(value) : NULL;
+    if (plain && !hides_an_option(value)) {
         unquote(plain);
+        ok = emit_with_value(out, o, value, plain);
     }
-    if (ok && begins(plain, "-I")) {
-        if (plain[2]) {
-            emit_include(out, plain + 2, plain + 2);
-        } else if ((value = next_token(rest))) {
-            free(plain);
-            plain = strdup(value);
-            ok = plain != NULL;
-            if (ok) {
-                unquote(plain);
-                emit_include(out, value, plain);
-            }
-        }
-    } else if (ok && is_harmless(plain)) {
-        emit(out, token);
-        if (strcmp(plain, "-D") == 0 || strcmp(plain, "-U") == 0) {
-            value = next_token(rest);
-            emit(out, value ? value : "");
-        }
-    } else {
-        ok = false;
-    }
+out:
     free(value);
     free(plain);
     return ok;

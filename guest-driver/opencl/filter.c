@@ -35,6 +35,7 @@ static const char *const passed[] = {
     "cl_khr_local_int32_extended_atomics",
     "cl_khr_pci_bus_info",
     "cl_khr_select_fprounding_mode",
+    "cl_khr_spir",
     "cl_khr_spirv_extended_debug_info",
     "cl_khr_spirv_linkonce_odr",
     "cl_khr_spirv_no_integer_wrap_decoration",

@@ -252,7 +252,7 @@ static void what_is_refused_says_why(void **state)
 static void what_is_not_there_says_so(void **state)
 {
     char extensions[4096] = "";
-    const char *forbidden[] = { "cl_khr_gl_sharing", "cl_khr_spir",
+    const char *forbidden[] = { "cl_khr_gl_sharing", "cl_khr_egl_image",
                                 "cl_khr_external_memory",
                                 "cl_khr_command_buffer", NULL };
 
