@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "wire.h"
+
 struct bulk_header {
     /*
      * Guest -> worker: bytes of the data that are valid, for a transfer that
@@ -26,5 +28,19 @@ struct bulk_header {
     uint32_t reserved2[5];
 };
 static_assert(sizeof(struct bulk_header) == 64, "part of the wire");
+
+/**
+ * bulk_tracked: the header in front of the data of @span, which lie at @data here;
+ * NULL if the guest does not want to be told.
+ */
+static inline struct bulk_header *bulk_tracked(const struct wire_span *span,
+                                               const void *data)
+{
+    if (!(span->blob & WIRE_SPAN_TRACKED) ||
+        span->offset < sizeof(struct bulk_header) || span->offset % 64) {
+        return NULL;
+    }
+    return (struct bulk_header *)data - 1;
+}
 
 #endif

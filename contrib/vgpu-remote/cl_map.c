@@ -161,6 +161,8 @@ void serve_vclEnqueueUnmapBuffer(struct request *r,
 
     if (!memory) {
         a->ret = CL_INVALID_OPERATION;
+    } else if (!is_within(a->buffer, a->offset, a->size)) {
+        a->ret = CL_INVALID_VALUE;
     } else if (is_direct(a->buffer)) {
         unmap_direct(a);
     } else {

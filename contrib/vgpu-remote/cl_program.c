@@ -197,6 +197,9 @@ void serve_vclLinkProgram(struct request *r, struct vclLinkProgram_args *a)
     a->ret = clLinkProgram(a->context, a->num_devices, a->device_list, options,
                            a->num_input_programs, a->input_programs, NULL, NULL,
                            a->result);
+    if (!a->ret) {
+        a->err = *a->result; /* nothing that could have a log */
+    }
     release_programs(a->input_programs, a->num_input_programs);
     clReleaseContext(a->context);
     free(options);

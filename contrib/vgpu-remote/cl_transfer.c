@@ -32,11 +32,7 @@
 /* The header in front of the data, if the guest wants to be told there. */
 static struct bulk_header *bulk_of(const struct transfer *t)
 {
-    if (!(t->span.blob & WIRE_SPAN_TRACKED) ||
-        t->span.offset < sizeof(struct bulk_header) || t->span.offset % 64) {
-        return NULL;
-    }
-    return (struct bulk_header *)((char *)t->ptr - sizeof(struct bulk_header));
+    return bulk_tracked(&t->span, t->ptr);
 }
 
 /* --- late --------------------------------------------------------------------- */
@@ -62,10 +58,7 @@ static cl_int run_late(struct transfer *t)
     }
     err = t->enqueue(t, ptr, &p.event);
     if (err != CL_SUCCESS) {
-        if (p.bulk) {
-            atomic_store_explicit(&p.bulk->done, 1, memory_order_release);
-        }
-        blob_unref(p.blob);
+        blob_unref(p.blob); /* the decoder says that it is done with */
         pending_unlend(s, p.copy, p.bytes);
         return err;
     }

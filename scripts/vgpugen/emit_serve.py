@@ -8,7 +8,7 @@ handles up, makes the call, and writes the answer.
 
 from .cgen import (count_expression, fixed_items, head, pointer, reply_arrays,
                    reply_fixed, reply_scalars, signature)
-from .check import out_array_max
+from .check import always_waits, out_array_max
 from .model import Scalar
 from .serve_helpers import emit_helpers
 
@@ -131,6 +131,7 @@ def emit_call(api, call, w):
     emit_decode(call, w)
     emit_lookups(api, call, w)
     emit_make(call, w)
+    emit_give_back(call, w)
     emit_result(api, call, w)
     emit_reply(api, call, w)
     w("    return WIRE_OK;\n}\n")
@@ -374,6 +375,23 @@ def emit_make(call, w):
         for line in retained:
             w(f"        {line}")
     w("    }")
+
+
+def emit_give_back(call, w):
+    """
+    Bulk data that the guest leaves with us. A call that never waits has used its
+    own up; one that may is a command, which uses them later, unless it failed.
+    """
+    if always_waits(call):
+        return
+    lead = "" if call.never_waits else "    "
+    bulk = [p for p in call.sent if p.is_bulk]
+    if bulk and lead:
+        w("    if (err != 0) {")
+    for p in bulk:
+        w(f"{lead}    give_back(a.{p.name}, &a.{p.name}_span);")
+    if bulk and lead:
+        w("    }")
 
 
 def host_argument(p):

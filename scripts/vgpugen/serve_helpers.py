@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The functions in front of API_serve.c: each is there if a call needs it."""
 
+from .check import always_waits
+
 HELPERS = '''
 /*
  * The object @id. The first error sticks: after one, or if there is no such
@@ -71,7 +73,8 @@ static void objects(struct request *r, const void *array, size_t n,
 ENTER = '''
 /*
  * Enters the new @object, or the @err that it met with, under the guest's @id.
- * An answered call that failed leaves nothing: its guest knows and forgets the id.
+ * An answered call that failed leaves nothing: its guest knows and forgets the id. Nor
+ * does one without an object, whose other results say why.
  */
 static {error} enter(struct request *r, uint64_t id, enum {n}_type type,
                     void *object, {error} err)
@@ -86,9 +89,9 @@ static {error} enter(struct request *r, uint64_t id, enum {n}_type type,
         }}
         return err;
     }}
-    if (err == 0) {{
+    if (err == 0 && object) {{
         rc = handles_put(h, id, type, object);
-    }} else if (r->header.slot == 0) {{
+    }} else if (err != 0 && r->header.slot == 0) {{
         rc = handles_put_error(h, id, type, err);
     }}
     if (rc < 0) {{
@@ -156,6 +159,18 @@ static void *span_out(struct request *r, const struct wire_span *span,
 }}
 '''
 
+GIVE_BACK = '''
+/* Tell the guest, if it wants to know, that nothing uses the bulk data any more. */
+static void give_back(const void *data, const struct wire_span *span)
+{{
+    struct bulk_header *header = data ? bulk_tracked(span, data) : NULL;
+
+    if (header) {{
+        atomic_store_explicit(&header->done, 1, memory_order_release);
+    }}
+}}
+'''
+
 PUT_IN_PLACE = '''
 /*
  * Counts the @n bytes at @data, which the call has put into the reply area, as
@@ -205,6 +220,8 @@ def emit_helpers(api, w):
         (SPAN_IN, any(p.is_bulk and p.is_in for _, p in params)),
         (SPAN_OUT, any(p.is_bulk and p.direction == "out"
                        for _, p in params)),
+        (GIVE_BACK, any(p.is_bulk and not always_waits(c)
+                        for c, p in params)),
         (PUT_IN_PLACE, any(p.is_bulk and p.direction == "out"
                            for _, p in params)),
         (HOST_IDS, any(p.is_handle and p.direction == "out" and not p.is_new

@@ -193,6 +193,20 @@ def test_binaries_go_out_and_in(cl):
     assert answer["result"] == opencl.INVALID_VALUE
     answer = cl.raw("vclBuildProgram", program=wrong)
     assert answer["ret"] == -44  # no such program
+    # Nothing has this id: the guest forgot it and takes it again.
+    cl.send("clCreateBuffer", context=cl.ctx, flags=1, size=64, new_mem=wrong)
+    cl.read(wrong, 8)
+
+
+def test_a_link_that_makes_no_program_leaves_no_id(cl):
+    number = cl.new()
+    source = cl.program(TIMES_3)  # never compiled
+    answer = cl.raw("vclLinkProgram", context=cl.ctx, num_input_programs=1,
+                    input_programs=[source], new_program=number)
+    assert answer["ret"]
+    cl.send("clCreateBuffer", context=cl.ctx, flags=1, size=64,
+            new_mem=number)
+    cl.read(number, 8)
 
 
 # --- ids ------------------------------------------------------------------------------
@@ -289,6 +303,32 @@ def test_data_through_shared_memory(any_cl, size, blocking):
         assert cl.finish() == 0
         assert out.done() and back.done()
     assert back.data == PATTERN[:size]
+
+
+def test_a_command_that_never_was_gives_its_memory_back(any_cl):
+    cl = any_cl
+    spans = [Span(cl, 8192) for _ in range(4)]
+    cl.send("clEnqueueReadBuffer", command_queue=cl.queue, buffer=999,
+            size=8192, ptr=spans[0].where())
+    cl.send("clEnqueueWriteBuffer", command_queue=999, buffer=cl.buffer(8192),
+            size=8192, ptr=spans[1].where())
+    cl.send("vclEnqueueWriteBufferRect", command_queue=cl.queue,
+            buffer=cl.buffer(8192), region=[1 << 40, 1, 1], bytes=8192,
+            ptr=spans[2].where(), buffer_origin=[0] * 3, host_origin=[0] * 3)
+    cl.send("clEnqueueReadBuffer", command_queue=cl.queue,
+            buffer=cl.buffer(64), size=8192, ptr=spans[3].where())
+    cl.finish()
+    assert [span.done() for span in spans] == [True] * 4
+
+
+def test_what_a_creation_has_used_is_given_back(cl):
+    spans = [Span(cl, 8192) for _ in range(2)]
+    cl.send("clCreateBuffer", context=cl.ctx, flags=1 | 1 << 5, size=8192,
+            host_ptr=spans[0].where(), new_mem=cl.new())
+    cl.send("vclCreateProgramWithSource", context=cl.ctx, length=8192,
+            source=spans[1].where(), new_program=cl.new())
+    assert cl.finish() == 0
+    assert [span.done() for span in spans] == [True] * 2
 
 
 def test_untracked_spans_are_not_written_around(any_cl):
@@ -449,6 +489,20 @@ def test_mapping_another_buffer_breaks_nothing(any_cl):
                 buffer=buffer, size=64)
     cl.finish()
     assert cl.read(buffer, 64) == b"x" * 64
+
+
+@pytest.mark.parametrize("offset,size", [(4097, 64), (0, 4097), (1 << 63, 64)])
+def test_bytes_that_are_not_the_buffers_are_not_unmapped(any_cl, offset, size):
+    cl = any_cl
+    blob, buffer = cl.new_blob(), cl.new()
+    cl.context.blob(blob, 4096)
+    cl.call("vclCreateBufferInBlob", context=cl.ctx, flags=1, size=4096,
+            blob=blob, new_mem=buffer)
+    cl.call("vclEnqueueMapBuffer", command_queue=cl.queue, buffer=buffer,
+            blocking_map=1, map_flags=1, size=64)
+    answer = cl.raw("vclEnqueueUnmapBuffer", command_queue=cl.queue,
+                    buffer=buffer, offset=offset, size=size)
+    assert answer["ret"] == opencl.INVALID_VALUE
 
 
 @pytest.mark.parametrize("properties", [0, 1], ids=["in-order", "any-order"])
