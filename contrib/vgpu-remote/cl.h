@@ -10,6 +10,7 @@
  *   cl_transfer.c   reading and writing: blocking, late, streamed
  *   cl_buffer.c     buffers, also those that lie in blobs
  *   cl_map.c        mapping those
+ *   cl_commands.c   command buffers
  *   cl_svm.c        shared virtual memory
  *   cl_image.c      images
  *   cl_program.c    programs and kernels
@@ -111,6 +112,11 @@ void svm_ref(struct svm *svm);
 void svm_unref(struct svm *svm);
 /** svm_forget: free all regions. For the fuzzer. */
 void svm_forget(void);
+
+/* --- cl_commands.c ------------------------------------------------------------- */
+
+/** commands_forget: free what is ours of all command buffers. For the fuzzer. */
+void commands_forget(void);
 
 /* --- cl_transfer.c ------------------------------------------------------------ */
 

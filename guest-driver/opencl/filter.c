@@ -89,8 +89,11 @@ static bool is_name(const char *name, size_t n, const char *of)
     return strlen(of) == n && memcmp(of, name, n) == 0;
 }
 
-static bool is_passed(const char *name, size_t n)
+static bool is_passed(const char *name, size_t n, cl_device_id device)
 {
+    if (is_name(name, n, "cl_khr_command_buffer")) {
+        return device && device->command_buffers;
+    }
     for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
         if (is_name(name, n, passed[i])) {
             return true;
@@ -101,7 +104,7 @@ static bool is_passed(const char *name, size_t n)
 }
 
 cl_int filter_extensions(const struct info_out *out, const char *text,
-                         size_t size, bool platform)
+                         size_t size, cl_device_id device)
 {
     static const char icd[] = "cl_khr_icd";
     char *kept = malloc(size + sizeof(icd) + 2), *to = kept;
@@ -111,7 +114,7 @@ cl_int filter_extensions(const struct info_out *out, const char *text,
     if (!kept) {
         return CL_OUT_OF_HOST_MEMORY;
     }
-    if (platform) {
+    if (!device) {
         to = stpcpy(to, icd);
     }
     while (text < end) {
@@ -120,7 +123,7 @@ cl_int filter_extensions(const struct info_out *out, const char *text,
         while (text + n < end && text[n] != ' ') {
             n++;
         }
-        if (n && is_passed(text, n)) {
+        if (n && is_passed(text, n, device)) {
             if (to > kept) {
                 *to++ = ' ';
             }
@@ -136,7 +139,7 @@ cl_int filter_extensions(const struct info_out *out, const char *text,
 }
 
 cl_int filter_versions(const struct info_out *out, const void *list,
-                       size_t size, bool platform)
+                       size_t size, cl_device_id device)
 {
     const cl_name_version *from = list;
     size_t n = size / sizeof(*from), kept = 0;
@@ -146,13 +149,13 @@ cl_int filter_versions(const struct info_out *out, const void *list,
     if (!to) {
         return CL_OUT_OF_HOST_MEMORY;
     }
-    if (platform) {
+    if (!device) {
         to[kept].version = CL_MAKE_VERSION(1, 0, 0);
         strcpy(to[kept++].name, "cl_khr_icd");
     }
     for (size_t i = 0; i < n; i++) {
-        if (is_passed(from[i].name, strnlen(from[i].name,
-                                            sizeof(from[i].name)))) {
+        if (is_passed(from[i].name,
+                      strnlen(from[i].name, sizeof(from[i].name)), device)) {
             to[kept++] = from[i];
         }
     }

@@ -10,6 +10,8 @@
 
 #include <pthread.h>
 
+#include <CL/cl_ext.h>
+
 #include "info.h"
 #include "object.h"
 #include "opencl_entry.h"
@@ -37,6 +39,7 @@ struct _cl_device_id {
     cl_bool images;
     cl_device_svm_capabilities svm;
     cl_bool pipes;
+    cl_bool command_buffers; /* of the version that we know */
     cl_bool il; /* whether it takes an intermediate language */
 };
 
@@ -164,6 +167,13 @@ struct _cl_event {
     _Atomic cl_int status;  /* CL_COMPLETE or an error once that is known */
 };
 
+struct _cl_command_buffer_khr {
+    struct cl_object obj;
+    cl_command_queue queue; /* held */
+    cl_uint property_count;
+    cl_command_buffer_properties_khr properties[3];
+};
+
 /* The object lock: for lists in objects, held for a few instructions. */
 extern pthread_mutex_t cl_object_lock;
 
@@ -179,6 +189,7 @@ void sampler_finish(void *object);
 void program_finish(void *object);
 void kernel_finish(void *object);
 void event_finish(void *object);
+void command_buffer_finish(void *object);
 
 /**
  * cl_session: the session, with this process's platforms and devices bound

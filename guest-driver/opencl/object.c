@@ -137,6 +137,7 @@ cl_int cl_invalid(enum opencl_type type)
         [OPENCL_cl_program] = CL_INVALID_PROGRAM,
         [OPENCL_cl_kernel] = CL_INVALID_KERNEL,
         [OPENCL_cl_event] = CL_INVALID_EVENT,
+        [OPENCL_cl_command_buffer_khr] = CL_INVALID_COMMAND_BUFFER_KHR,
     };
 
     return errors[type];
@@ -165,6 +166,8 @@ static const struct kind {
     [OPENCL_cl_program] = { call_clReleaseProgram, program_finish },
     [OPENCL_cl_kernel] = { call_clReleaseKernel, kernel_finish },
     [OPENCL_cl_event] = { call_clReleaseEvent, event_finish },
+    [OPENCL_cl_command_buffer_khr] = { call_clReleaseCommandBufferKHR,
+                                       command_buffer_finish },
 };
 
 static void finish(struct cl_object *o)

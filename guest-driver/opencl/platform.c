@@ -60,6 +60,27 @@ static cl_ulong device_number(cl_device_id device, cl_device_info name)
     return number;
 }
 
+/* Whether the host's command buffers have the prototypes that we know. */
+static bool knows_command_buffers(cl_device_id d)
+{
+    const void *value;
+    const cl_name_version *all;
+    size_t size;
+
+    if (info_cached(d->obj.session, &d->cache, CL_DEVICE_EXTENSIONS_WITH_VERSION,
+                    0, ask_device, d, &value, &size) != CL_SUCCESS) {
+        return false;
+    }
+    all = value;
+    for (size_t i = 0; i < size / sizeof(*all); i++) {
+        if (strncmp(all[i].name, "cl_khr_command_buffer",
+                    sizeof(all[i].name)) == 0) {
+            return all[i].version < CL_MAKE_VERSION(0, 9, 5);
+        }
+    }
+    return false;
+}
+
 void device_load(cl_device_id d)
 {
     const void *value;
@@ -70,6 +91,7 @@ void device_load(cl_device_id d)
     d->max_group = device_number(d, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     d->svm = device_number(d, CL_DEVICE_SVM_CAPABILITIES) &
              CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
+    d->command_buffers = knows_command_buffers(d);
     d->pipes = (cl_bool)device_number(d, CL_DEVICE_PIPE_SUPPORT);
     d->il = info_cached(d->obj.session, &d->cache, CL_DEVICE_IL_VERSION, 0,
                         ask_device, d, &value, &size) == CL_SUCCESS &&
@@ -228,9 +250,9 @@ CL_API_ENTRY cl_int CL_API_CALL clGetPlatformInfo(
     case CL_PLATFORM_NAME:
         return answer_name(&out, value, size);
     case CL_PLATFORM_EXTENSIONS:
-        return filter_extensions(&out, value, size, true);
+        return filter_extensions(&out, value, size, NULL);
     case CL_PLATFORM_EXTENSIONS_WITH_VERSION:
-        return filter_versions(&out, value, size, true);
+        return filter_versions(&out, value, size, NULL);
     default:
         return info_bytes(&out, value, size);
     }
@@ -364,12 +386,12 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device,
     case CL_DEVICE_NAME:
         return answer_name(&out, value, size);
     case CL_DEVICE_EXTENSIONS:
-        return filter_extensions(&out, value, size, false);
+        return filter_extensions(&out, value, size, device);
     case CL_DEVICE_SVM_CAPABILITIES:
         return info_value(&out, cl_device_svm_capabilities, device->svm);
     case CL_DEVICE_EXTENSIONS_WITH_VERSION:
     case CL_DEVICE_OPENCL_C_FEATURES:
-        return filter_versions(&out, value, size, false);
+        return filter_versions(&out, value, size, device);
     default:
         return info_bytes(&out, value, size);
     }

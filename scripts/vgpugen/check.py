@@ -94,7 +94,7 @@ def check_call(api, call):
 
 def resolve_types(api, call):
     for p in call.params:
-        if p.words & {"unsent", "callback"}:
+        if p.words & {"unsent", "null", "callback"}:
             continue
         p.type = api.types.get(p.ctype)
         if p.type is None and not (p.ctype == "void" and p.stars):
@@ -115,6 +115,8 @@ def mark_errcode(api, call):
 
 
 def check_param(api, call, p):
+    if "null" in p.words and not p.stars:
+        refuse(p.where, f"'{p.name}' is a value, which cannot be 'null'")
     if not p.sent:
         return
     if p.stars == 0:
@@ -313,6 +315,9 @@ def check_words(call):
     if call.wire_only and "entry" in call.words:
         refuse(call.where, f"{call.name} is a 'wire' call and has no public "
                "entry point: take 'entry' away")
+    if "by_name" in call.words and call.wire_only:
+        refuse(call.where, f"{call.name} is a 'wire' call, which no program "
+               "looks for: take 'by_name' away")
     if "check" in call.words and (call.wire_only or "entry" in call.words):
         refuse(call.where, f"{call.name} has no generated entry point that "
                "could ask its 'check': take 'check' away")

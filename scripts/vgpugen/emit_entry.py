@@ -61,9 +61,11 @@ def generated_calls(api):
 
 def public_names(api):
     """Every function that a program may call, in the order of the file."""
+    by_name = set(api.found_by_name)
     return [item.name for kind, item in api.order
-            if kind in ("refused", "custom") or
-            kind == "call" and not item.wire_only]
+            if item.name not in by_name and kind in ("refused", "custom") or
+            item.name not in by_name and kind == "call" and
+            not item.wire_only]
 
 
 def emit_header(api):
@@ -80,12 +82,12 @@ def emit_header(api):
     for name in public_names(api):
         w(f"PUBLIC({name});")
     w("#undef PUBLIC\n")
-    if api.by_names:
-        w("/* Functions that are only found by name, by hand: X(name). */")
+    if api.found_by_name:
+        w("/* Functions that are only found by name: X(name). */")
         w(f"#define {api.upper}_BY_NAME(X) \\")
-        for i, name in enumerate(api.by_names):
-            end = " \\" if i + 1 < len(api.by_names) else "\n"
-            w(f"    X({name.name}){end}")
+        for i, name in enumerate(api.found_by_name):
+            end = " \\" if i + 1 < len(api.found_by_name) else "\n"
+            w(f"    X({name}){end}")
     checks = [c for c in generated_calls(api) if "check" in c.words]
     if checks:
         w("/* --- written by hand: what else is wrong with the arguments, "
@@ -164,7 +166,7 @@ def emit_call(api, call, w):
     lists = [p for p in call.sent if is_wait_list(p) or is_list(p)]
     events = [p for p in call.sent if p.is_new]
     queue = call.queue
-    anchor = queue or handles[0]
+    anchor = next(p for p in handles if not p.optional)
 
     w(signature(call.ret, call.name,
                 c_params(call)))
@@ -195,7 +197,7 @@ def emit_call(api, call, w):
 
 
 def emit_null_checks(call, w):
-    nulls = []
+    nulls = [p.name for p in call.params if "null" in p.words]
     for p in call.sent:
         if p.is_value or p.optional:
             continue

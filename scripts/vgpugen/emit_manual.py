@@ -4,7 +4,7 @@
 STATUS = {
     "direct": "crosses the wire under its own number",
     "shim": "works in the guest, on top of other calls where it needs the host",
-    "by name": "the same; found by clGetExtensionFunctionAddressForPlatform",
+    "by name": "either of these; found by clGetExtensionFunctionAddressForPlatform",
     "refused": "returns the error that is named, for the reason that is named",
     "none": "not in the ICD loader's table",
 }
@@ -47,7 +47,8 @@ def rows(api):
     for kind, item in api.order:
         doc = " ".join(item.doc)
         if kind == "call" and not item.wire_only:
-            found.append((item.name, "direct", doc))
+            found.append((item.name, "by name" if "by_name" in item.words
+                          else "direct", doc))
         elif kind == "custom":
             found.append((item.name, "shim", doc))
         elif kind == "by_name":

@@ -42,6 +42,7 @@ def emit_infos(api, w):
         w(f"#define {api.upper}_{info.type.upper()}(X) \\")
         for i, e in enumerate(info.entries):
             end = " \\" if i + 1 < len(info.entries) else ""
-            w(f"    X({e.name}, {e.type}, {int(e.array)}, {int(e.local)})" +
-              end)
+            # As it stands: a macro has no lines to be wrapped at.
+            w.lines.append(f"    X({e.name}, {e.type}, {int(e.array)}, "
+                           f"{int(e.local)}){end}")
         w()

@@ -95,7 +95,7 @@ class Param:
     @property
     def sent(self):
         """Whether it is part of the message at all."""
-        return not (self.words & {"unsent", "callback", "errcode"})
+        return not (self.words & {"unsent", "null", "callback", "errcode"})
 
     @property
     def is_handle(self):
@@ -220,6 +220,12 @@ class Api:
     @property
     def upper(self):
         return self.name.upper()
+
+    @property
+    def found_by_name(self):
+        """The names of functions that are not in the ICD loader's table."""
+        return ([n.name for n in self.by_names] +
+                [c.name for c in self.calls if "by_name" in c.words])
 
     @property
     def handles(self):

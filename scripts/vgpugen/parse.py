@@ -18,9 +18,10 @@ TOKEN = re.compile(r"""
     | (?P<punct>&&|\|\||==|!=|<<|>>|[-+()\[\]{},;:*?&|!<>])
 """, re.X)
 
-PARAM_WORDS = {"in", "out", "bulk", "late", "new", "drop", "unsent",
+PARAM_WORDS = {"in", "out", "bulk", "late", "new", "drop", "unsent", "null",
                "callback"}
-CALL_WORDS = {"wait", "async", "lazy", "entry", "serve", "blocks", "command", "check"}
+CALL_WORDS = {"wait", "async", "lazy", "entry", "serve", "blocks", "command", "check",
+              "by_name"}
 
 
 class Token:

@@ -225,6 +225,10 @@ REFUSED = {
     "entry_needed_for_event_without_command":
         ("0x1 cl_int clF(cl_command_queue q, out? new cl_event *e);", 0,
          ["'e'", "command"]),
+    "null_value":
+        ("0x1 cl_int clF(cl_mem m, null size_t n);", 0, ["'n'", "null"]),
+    "wire_by_name":
+        ("wire 0x1 cl_int vclF(cl_mem m) serve by_name;", 0, ["by_name"]),
     "refused_without_a_reason":
         ("refused CL_X cl_int clF(cl_mem m);", 0, ["##"]),
     "entry_needed_without_object":
@@ -267,6 +271,7 @@ ACCEPTED = {
     "comment_and_doc": "# a comment\n## for the manual\n0x1 cl_int clF("
                        "cl_mem m) async; # and more",
     "absent_and_custom": "absent clX, clY;\ncustom clZ;\nby_name clW;",
+    "null": "0x1 cl_int clF(cl_mem m, null cl_foo *p) by_name;",
     "refused": "## It is so.\nrefused CL_X cl_int clF(cl_mem m),\n"
                "        cl_mem clG(cl_int n, cl_int *errcode_ret);",
 }

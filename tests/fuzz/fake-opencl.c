@@ -15,6 +15,7 @@
 
 enum kind {
     PLATFORM, DEVICE, CONTEXT, QUEUE, MEM, SAMPLER, PROGRAM, KERNEL, EVENT, SVM,
+    COMMANDS,
 };
 
 struct fake {
@@ -255,6 +256,26 @@ static cl_int answer(size_t have, size_t size, void *value, size_t *size_ret)
     return CL_SUCCESS;
 }
 
+/* The same with a value that matters; never fails. */
+static cl_int answer_with(const void *what, size_t have, size_t size,
+                          void *value, size_t *size_ret)
+{
+    if (value && size < have) {
+        return CL_INVALID_VALUE;
+    }
+    if (value) {
+        memcpy(value, what, have);
+    }
+    if (size_ret) {
+        *size_ret = have;
+    }
+    return CL_SUCCESS;
+}
+
+static const cl_name_version extension = {
+    CL_MAKE_VERSION(0, 9, 0), "cl_khr_command_buffer",
+};
+
 static size_t some_size(void)
 {
     return chance->left ? fuzz_u8(chance) * 16u : 8;
@@ -305,6 +326,10 @@ cl_int clGetDeviceInfo(cl_device_id d, cl_device_info name, size_t size,
         fuzz_require(value && size == sizeof(cl_platform_id));
         memcpy(value, &(cl_platform_id){ (cl_platform_id)&platform }, size);
         return CL_SUCCESS;
+    }
+    if (name == CL_DEVICE_EXTENSIONS_WITH_VERSION) {
+        return answer_with(&extension, sizeof(extension), size, value,
+                           size_ret);
     }
     return answer(some_size(), size, value, size_ret);
 }
@@ -949,27 +974,6 @@ static cl_int suggest(cl_command_queue q, cl_kernel k, cl_uint n,
     return fails();
 }
 
-/* Extensions, which this host sometimes lacks. */
-void *clGetExtensionFunctionAddressForPlatform(cl_platform_id p,
-                                               const char *name)
-{
-    static const struct {
-        const char *name;
-        void *function;
-    } functions[] = {
-        { "clGetKernelSuggestedLocalWorkSizeKHR", suggest },
-    };
-
-    check(p, PLATFORM);
-    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
-        if (strcmp(name, functions[i].name) == 0) {
-            return fails() ? NULL : functions[i].function;
-        }
-    }
-    fuzz_require(false);
-    return NULL;
-}
-
 /* --- events ------------------------------------------------------------------------------- */
 
 cl_event clCreateUserEvent(cl_context c, cl_int *err)
@@ -1396,4 +1400,249 @@ cl_int clEnqueueWaitForEvents(cl_command_queue q, cl_uint n,
 cl_int clEnqueueBarrier(cl_command_queue q)
 {
     return command(q, 0, NULL, NULL, 0);
+}
+
+/* --- command buffers ---------------------------------------------------------------------- */
+
+static cl_command_buffer_khr create_commands(cl_uint n,
+                                             const cl_command_queue *queues,
+                                             const cl_properties *list,
+                                             cl_int *err)
+{
+    fuzz_require(n == 1);
+    check(queues[0], QUEUE);
+    read_properties(list);
+    return make_unless(0, COMMANDS, err);
+}
+
+static cl_int finalize_commands(cl_command_buffer_khr b)
+{
+    check(b, COMMANDS);
+    return fails();
+}
+
+static cl_int release_commands(cl_command_buffer_khr b)
+{
+    return release(b, COMMANDS);
+}
+
+static cl_int ask_commands(cl_command_buffer_khr b, cl_uint name, size_t size,
+                           void *value, size_t *size_ret)
+{
+    check(b, COMMANDS);
+    return answer(4, size, value, size_ret);
+}
+
+static cl_int enqueue_commands(cl_uint n_queues, cl_command_queue *queues,
+                               cl_command_buffer_khr b, cl_uint n,
+                               const cl_event *list, cl_event *event)
+{
+    check(b, COMMANDS);
+    fuzz_require(!n_queues == !queues && n_queues <= 1);
+    if (!n != !list) {
+        return CL_INVALID_EVENT_WAIT_LIST;
+    }
+    if (queues) {
+        return command(queues[0], n, list, event, 0);
+    }
+    check_all(list, n, EVENT);
+    if (fails()) {
+        return CL_OUT_OF_RESOURCES;
+    }
+    if (event) {
+        *event = make(EVENT);
+    }
+    return CL_SUCCESS;
+}
+
+/* What is recorded: all that is named is there. */
+static cl_int record(cl_command_buffer_khr b, cl_command_queue q, cl_uint n,
+                     const cl_sync_point_khr *list, cl_sync_point_khr *point,
+                     cl_mutable_command_khr *handle)
+{
+    check(b, COMMANDS);
+    check_if(q, QUEUE);
+    fuzz_require(!handle);
+    if (!n != !list) {
+        return CL_INVALID_SYNC_POINT_WAIT_LIST_KHR;
+    }
+    read_bytes(list, n * sizeof(*list));
+    if (point) {
+        *point = 1;
+    }
+    return fails();
+}
+
+static cl_int record_barrier(cl_command_buffer_khr b, cl_command_queue q,
+                             cl_uint n, const cl_sync_point_khr *list,
+                             cl_sync_point_khr *point,
+                             cl_mutable_command_khr *handle)
+{
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_copy_buffer(cl_command_buffer_khr b, cl_command_queue q,
+                                 cl_mem src_buffer, cl_mem dst_buffer,
+                                 size_t src_offset, size_t dst_offset,
+                                 size_t size, cl_uint n,
+                                 const cl_sync_point_khr *list,
+                                 cl_sync_point_khr *point,
+                                 cl_mutable_command_khr *handle)
+{
+    check(src_buffer, MEM);
+    check(dst_buffer, MEM);
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_copy_buffer_rect(cl_command_buffer_khr b,
+                                      cl_command_queue q, cl_mem src_buffer,
+                                      cl_mem dst_buffer,
+                                      const size_t *src_origin,
+                                      const size_t *dst_origin,
+                                      const size_t *region,
+                                      size_t src_row_pitch,
+                                      size_t src_slice_pitch,
+                                      size_t dst_row_pitch,
+                                      size_t dst_slice_pitch, cl_uint n,
+                                      const cl_sync_point_khr *list,
+                                      cl_sync_point_khr *point,
+                                      cl_mutable_command_khr *handle)
+{
+    check(src_buffer, MEM);
+    check(dst_buffer, MEM);
+    read_bytes(src_origin, 24);
+    read_bytes(dst_origin, 24);
+    read_bytes(region, 24);
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_copy_buffer_to_image(cl_command_buffer_khr b,
+                                          cl_command_queue q,
+                                          cl_mem src_buffer, cl_mem dst_image,
+                                          size_t src_offset,
+                                          const size_t *dst_origin,
+                                          const size_t *region, cl_uint n,
+                                          const cl_sync_point_khr *list,
+                                          cl_sync_point_khr *point,
+                                          cl_mutable_command_khr *handle)
+{
+    check(src_buffer, MEM);
+    check(dst_image, MEM);
+    read_bytes(dst_origin, 24);
+    read_bytes(region, 24);
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_copy_image(cl_command_buffer_khr b, cl_command_queue q,
+                                cl_mem src_image, cl_mem dst_image,
+                                const size_t *src_origin,
+                                const size_t *dst_origin, const size_t *region,
+                                cl_uint n, const cl_sync_point_khr *list,
+                                cl_sync_point_khr *point,
+                                cl_mutable_command_khr *handle)
+{
+    check(src_image, MEM);
+    check(dst_image, MEM);
+    read_bytes(src_origin, 24);
+    read_bytes(dst_origin, 24);
+    read_bytes(region, 24);
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_copy_image_to_buffer(cl_command_buffer_khr b,
+                                          cl_command_queue q, cl_mem src_image,
+                                          cl_mem dst_buffer,
+                                          const size_t *src_origin,
+                                          const size_t *region,
+                                          size_t dst_offset, cl_uint n,
+                                          const cl_sync_point_khr *list,
+                                          cl_sync_point_khr *point,
+                                          cl_mutable_command_khr *handle)
+{
+    check(src_image, MEM);
+    check(dst_buffer, MEM);
+    read_bytes(src_origin, 24);
+    read_bytes(region, 24);
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_fill_buffer(cl_command_buffer_khr b, cl_command_queue q,
+                                 cl_mem buffer, const void *pattern,
+                                 size_t pattern_size, size_t offset,
+                                 size_t size, cl_uint n,
+                                 const cl_sync_point_khr *list,
+                                 cl_sync_point_khr *point,
+                                 cl_mutable_command_khr *handle)
+{
+    check(buffer, MEM);
+    read_bytes(pattern, pattern_size);
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_fill_image(cl_command_buffer_khr b, cl_command_queue q,
+                                cl_mem image, const void *fill_color,
+                                const size_t *origin, const size_t *region,
+                                cl_uint n, const cl_sync_point_khr *list,
+                                cl_sync_point_khr *point,
+                                cl_mutable_command_khr *handle)
+{
+    check(image, MEM);
+    read_bytes(fill_color, 16);
+    read_bytes(origin, 24);
+    read_bytes(region, 24);
+    return record(b, q, n, list, point, handle);
+}
+
+static cl_int record_nd_range_kernel(cl_command_buffer_khr b,
+                                     cl_command_queue q,
+                                     const cl_ndrange_kernel_command_properties_khr *properties,
+                                     cl_kernel kernel, cl_uint work_dim,
+                                     const size_t *global_work_offset,
+                                     const size_t *global_work_size,
+                                     const size_t *local_work_size, cl_uint n,
+                                     const cl_sync_point_khr *list,
+                                     cl_sync_point_khr *point,
+                                     cl_mutable_command_khr *handle)
+{
+    fuzz_require(!properties);
+    check(kernel, KERNEL);
+    read_bytes(global_work_offset, work_dim * sizeof(*global_work_offset));
+    read_bytes(global_work_size, work_dim * sizeof(*global_work_size));
+    read_bytes(local_work_size, work_dim * sizeof(*local_work_size));
+    return record(b, q, n, list, point, handle);
+}
+
+/* Extensions, which this host sometimes lacks. */
+void *clGetExtensionFunctionAddressForPlatform(cl_platform_id p,
+                                               const char *name)
+{
+    static const struct {
+        const char *name;
+        void *function;
+    } functions[] = {
+        { "clGetKernelSuggestedLocalWorkSizeKHR", suggest },
+        { "clCreateCommandBufferKHR", create_commands },
+        { "clFinalizeCommandBufferKHR", finalize_commands },
+        { "clReleaseCommandBufferKHR", release_commands },
+        { "clEnqueueCommandBufferKHR", enqueue_commands },
+        { "clGetCommandBufferInfoKHR", ask_commands },
+        { "clCommandBarrierWithWaitListKHR", record_barrier },
+        { "clCommandCopyBufferKHR", record_copy_buffer },
+        { "clCommandCopyBufferRectKHR", record_copy_buffer_rect },
+        { "clCommandCopyBufferToImageKHR", record_copy_buffer_to_image },
+        { "clCommandCopyImageKHR", record_copy_image },
+        { "clCommandCopyImageToBufferKHR", record_copy_image_to_buffer },
+        { "clCommandFillBufferKHR", record_fill_buffer },
+        { "clCommandFillImageKHR", record_fill_image },
+        { "clCommandNDRangeKernelKHR", record_nd_range_kernel },
+    };
+
+    check(p, PLATFORM);
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        if (strcmp(name, functions[i].name) == 0) {
+            return fails() ? NULL : functions[i].function;
+        }
+    }
+    fuzz_require(false);
+    return NULL;
 }

@@ -159,6 +159,23 @@ static void add_objects(struct world *w)
     }
 }
 
+/* Made by the worker's own half: what it enters is no object of the host's. */
+static void add_commands(struct world *w)
+{
+    for (unsigned k = 0; k < EACH; k++) {
+        struct request r = { .session = w->session };
+        struct vclCreateCommandBuffer_args a = {
+            .queue = handles_get(session_handles(w->session),
+                                 object_id(OPENCL_cl_command_queue, k),
+                                 OPENCL_cl_command_queue, NULL),
+        };
+
+        serve_vclCreateCommandBuffer(&r, &a);
+        put(w, object_id(OPENCL_cl_command_buffer_khr, k),
+            OPENCL_cl_command_buffer_khr, a.ret);
+    }
+}
+
 static void add_region(struct world *w)
 {
     cl_ulong address = 0;
@@ -193,6 +210,7 @@ static void world_create(struct world *w)
         add_blob(w, blobs[i].id, blobs[i].size);
     }
     add_objects(w);
+    add_commands(w);
     add_region(w);
 }
 
@@ -352,6 +370,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pending_sweep(w.session);
     svm_forget();
     output_forget();
+    commands_forget();
     if (whole) {
         fuzz_require(fake_references() <= guest_objects(&w));
     }
@@ -388,7 +407,7 @@ static uint64_t random_item(uint64_t *random)
 
     switch (random_next(random) % 4) {
     case 0:
-        return object_id(1 + random_next(random) % 9,
+        return object_id(1 + random_next(random) % OPENCL_cl_command_buffer_khr,
                          random_next(random) % (EACH + 1));
     case 1:
         return random_next(random) % 0x2000;
