@@ -157,15 +157,17 @@ void serve_vclEnqueueCommandBuffer(struct request *r,
         a->num_events_in_wait_list, a->event_wait_list, a->event);
 }
 
-/* --- recording -------------------------------------------------------------------- */
+/* --- recording
+ * -------------------------------------------------------------------- */
 
 cl_int clFinalizeCommandBufferKHR(cl_command_buffer_khr command_buffer)
 {
     return command_buffer->clFinalizeCommandBufferKHR(command_buffer->host);
 }
 
-cl_int clCommandBarrierWithWaitListKHR(cl_command_buffer_khr command_buffer,
-    cl_command_queue command_queue, cl_uint num_sync_points_in_wait_list,
+cl_int clCommandBarrierWithWaitListKHR(
+    cl_command_buffer_khr command_buffer, cl_command_queue command_queue,
+    cl_uint num_sync_points_in_wait_list,
     const cl_sync_point_khr *sync_point_wait_list,
     cl_sync_point_khr *sync_point, cl_mutable_command_khr *mutable_handle)
 {
@@ -175,47 +177,48 @@ cl_int clCommandBarrierWithWaitListKHR(cl_command_buffer_khr command_buffer,
 }
 
 cl_int clCommandCopyBufferKHR(cl_command_buffer_khr command_buffer,
-                              cl_command_queue command_queue,
-                              cl_mem src_buffer, cl_mem dst_buffer,
-                              size_t src_offset, size_t dst_offset,
-                              size_t size,
+                              cl_command_queue command_queue, cl_mem src_buffer,
+                              cl_mem dst_buffer, size_t src_offset,
+                              size_t dst_offset, size_t size,
                               cl_uint num_sync_points_in_wait_list,
                               const cl_sync_point_khr *sync_point_wait_list,
                               cl_sync_point_khr *sync_point,
                               cl_mutable_command_khr *mutable_handle)
 {
-    return command_buffer->clCommandCopyBufferKHR(command_buffer->host,
-        command_queue, src_buffer, dst_buffer, src_offset, dst_offset, size,
-        num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
-        mutable_handle);
+    return command_buffer->clCommandCopyBufferKHR(
+        command_buffer->host, command_queue, src_buffer, dst_buffer, src_offset,
+        dst_offset, size, num_sync_points_in_wait_list, sync_point_wait_list,
+        sync_point, mutable_handle);
 }
 
-cl_int clCommandCopyBufferRectKHR(cl_command_buffer_khr command_buffer,
-    cl_command_queue command_queue, cl_mem src_buffer, cl_mem dst_buffer,
-    const size_t *src_origin, const size_t *dst_origin, const size_t *region,
-    size_t src_row_pitch, size_t src_slice_pitch, size_t dst_row_pitch,
-    size_t dst_slice_pitch, cl_uint num_sync_points_in_wait_list,
-    const cl_sync_point_khr *sync_point_wait_list,
-    cl_sync_point_khr *sync_point, cl_mutable_command_khr *mutable_handle)
-{
-    return command_buffer->clCommandCopyBufferRectKHR(command_buffer->host,
-        command_queue, src_buffer, dst_buffer, src_origin, dst_origin, region,
-        src_row_pitch, src_slice_pitch, dst_row_pitch, dst_slice_pitch,
-        num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
-        mutable_handle);
-}
-
-cl_int clCommandCopyBufferToImageKHR(cl_command_buffer_khr command_buffer,
-    cl_command_queue command_queue, cl_mem src_buffer, cl_mem dst_image,
-    size_t src_offset, const size_t *dst_origin, const size_t *region,
+cl_int clCommandCopyBufferRectKHR(
+    cl_command_buffer_khr command_buffer, cl_command_queue command_queue,
+    cl_mem src_buffer, cl_mem dst_buffer, const size_t *src_origin,
+    const size_t *dst_origin, const size_t *region, size_t src_row_pitch,
+    size_t src_slice_pitch, size_t dst_row_pitch, size_t dst_slice_pitch,
     cl_uint num_sync_points_in_wait_list,
     const cl_sync_point_khr *sync_point_wait_list,
     cl_sync_point_khr *sync_point, cl_mutable_command_khr *mutable_handle)
 {
-    return command_buffer->clCommandCopyBufferToImageKHR(command_buffer->host,
-        command_queue, src_buffer, dst_image, src_offset, dst_origin, region,
-        num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
-        mutable_handle);
+    return command_buffer->clCommandCopyBufferRectKHR(
+        command_buffer->host, command_queue, src_buffer, dst_buffer, src_origin,
+        dst_origin, region, src_row_pitch, src_slice_pitch, dst_row_pitch,
+        dst_slice_pitch, num_sync_points_in_wait_list, sync_point_wait_list,
+        sync_point, mutable_handle);
+}
+
+cl_int clCommandCopyBufferToImageKHR(
+    cl_command_buffer_khr command_buffer, cl_command_queue command_queue,
+    cl_mem src_buffer, cl_mem dst_image, size_t src_offset,
+    const size_t *dst_origin, const size_t *region,
+    cl_uint num_sync_points_in_wait_list,
+    const cl_sync_point_khr *sync_point_wait_list,
+    cl_sync_point_khr *sync_point, cl_mutable_command_khr *mutable_handle)
+{
+    return command_buffer->clCommandCopyBufferToImageKHR(
+        command_buffer->host, command_queue, src_buffer, dst_image, src_offset,
+        dst_origin, region, num_sync_points_in_wait_list, sync_point_wait_list,
+        sync_point, mutable_handle);
 }
 
 cl_int clCommandCopyImageKHR(cl_command_buffer_khr command_buffer,
@@ -227,23 +230,24 @@ cl_int clCommandCopyImageKHR(cl_command_buffer_khr command_buffer,
                              cl_sync_point_khr *sync_point,
                              cl_mutable_command_khr *mutable_handle)
 {
-    return command_buffer->clCommandCopyImageKHR(command_buffer->host,
-        command_queue, src_image, dst_image, src_origin, dst_origin, region,
-        num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
-        mutable_handle);
+    return command_buffer->clCommandCopyImageKHR(
+        command_buffer->host, command_queue, src_image, dst_image, src_origin,
+        dst_origin, region, num_sync_points_in_wait_list, sync_point_wait_list,
+        sync_point, mutable_handle);
 }
 
-cl_int clCommandCopyImageToBufferKHR(cl_command_buffer_khr command_buffer,
-    cl_command_queue command_queue, cl_mem src_image, cl_mem dst_buffer,
-    const size_t *src_origin, const size_t *region, size_t dst_offset,
+cl_int clCommandCopyImageToBufferKHR(
+    cl_command_buffer_khr command_buffer, cl_command_queue command_queue,
+    cl_mem src_image, cl_mem dst_buffer, const size_t *src_origin,
+    const size_t *region, size_t dst_offset,
     cl_uint num_sync_points_in_wait_list,
     const cl_sync_point_khr *sync_point_wait_list,
     cl_sync_point_khr *sync_point, cl_mutable_command_khr *mutable_handle)
 {
-    return command_buffer->clCommandCopyImageToBufferKHR(command_buffer->host,
-        command_queue, src_image, dst_buffer, src_origin, region, dst_offset,
-        num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
-        mutable_handle);
+    return command_buffer->clCommandCopyImageToBufferKHR(
+        command_buffer->host, command_queue, src_image, dst_buffer, src_origin,
+        region, dst_offset, num_sync_points_in_wait_list, sync_point_wait_list,
+        sync_point, mutable_handle);
 }
 
 cl_int clCommandFillBufferKHR(cl_command_buffer_khr command_buffer,
@@ -255,10 +259,10 @@ cl_int clCommandFillBufferKHR(cl_command_buffer_khr command_buffer,
                               cl_sync_point_khr *sync_point,
                               cl_mutable_command_khr *mutable_handle)
 {
-    return command_buffer->clCommandFillBufferKHR(command_buffer->host,
-        command_queue, buffer, pattern, pattern_size, offset, size,
-        num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
-        mutable_handle);
+    return command_buffer->clCommandFillBufferKHR(
+        command_buffer->host, command_queue, buffer, pattern, pattern_size,
+        offset, size, num_sync_points_in_wait_list, sync_point_wait_list,
+        sync_point, mutable_handle);
 }
 
 cl_int clCommandFillImageKHR(cl_command_buffer_khr command_buffer,
@@ -270,14 +274,14 @@ cl_int clCommandFillImageKHR(cl_command_buffer_khr command_buffer,
                              cl_sync_point_khr *sync_point,
                              cl_mutable_command_khr *mutable_handle)
 {
-    return command_buffer->clCommandFillImageKHR(command_buffer->host,
-        command_queue, image, fill_color, origin, region,
+    return command_buffer->clCommandFillImageKHR(
+        command_buffer->host, command_queue, image, fill_color, origin, region,
         num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
         mutable_handle);
 }
 
-cl_int clCommandNDRangeKernelKHR(cl_command_buffer_khr command_buffer,
-    cl_command_queue command_queue,
+cl_int clCommandNDRangeKernelKHR(
+    cl_command_buffer_khr command_buffer, cl_command_queue command_queue,
     const cl_ndrange_kernel_command_properties_khr *properties,
     cl_kernel kernel, cl_uint work_dim, const size_t *global_work_offset,
     const size_t *global_work_size, const size_t *local_work_size,
@@ -285,16 +289,19 @@ cl_int clCommandNDRangeKernelKHR(cl_command_buffer_khr command_buffer,
     const cl_sync_point_khr *sync_point_wait_list,
     cl_sync_point_khr *sync_point, cl_mutable_command_khr *mutable_handle)
 {
-    return command_buffer->clCommandNDRangeKernelKHR(command_buffer->host,
-        command_queue, properties, kernel, work_dim, global_work_offset,
-        global_work_size, local_work_size, num_sync_points_in_wait_list,
-        sync_point_wait_list, sync_point, mutable_handle);
+    return command_buffer->clCommandNDRangeKernelKHR(
+        command_buffer->host, command_queue, properties, kernel, work_dim,
+        global_work_offset, global_work_size, local_work_size,
+        num_sync_points_in_wait_list, sync_point_wait_list, sync_point,
+        mutable_handle);
 }
 
 cl_int clGetCommandBufferInfoKHR(cl_command_buffer_khr command_buffer,
-    cl_command_buffer_info_khr param_name, size_t param_value_size,
-    void *param_value, size_t *param_value_size_ret)
+                                 cl_command_buffer_info_khr param_name,
+                                 size_t param_value_size, void *param_value,
+                                 size_t *param_value_size_ret)
 {
-    return command_buffer->clGetCommandBufferInfoKHR(command_buffer->host,
-        param_name, param_value_size, param_value, param_value_size_ret);
+    return command_buffer->clGetCommandBufferInfoKHR(
+        command_buffer->host, param_name, param_value_size, param_value,
+        param_value_size_ret);
 }

@@ -1494,19 +1494,13 @@ static cl_int record_copy_buffer(cl_command_buffer_khr b, cl_command_queue q,
     return record(b, q, n, list, point, handle);
 }
 
-static cl_int record_copy_buffer_rect(cl_command_buffer_khr b,
-                                      cl_command_queue q, cl_mem src_buffer,
-                                      cl_mem dst_buffer,
-                                      const size_t *src_origin,
-                                      const size_t *dst_origin,
-                                      const size_t *region,
-                                      size_t src_row_pitch,
-                                      size_t src_slice_pitch,
-                                      size_t dst_row_pitch,
-                                      size_t dst_slice_pitch, cl_uint n,
-                                      const cl_sync_point_khr *list,
-                                      cl_sync_point_khr *point,
-                                      cl_mutable_command_khr *handle)
+static cl_int record_copy_buffer_rect(
+    cl_command_buffer_khr b, cl_command_queue q, cl_mem src_buffer,
+    cl_mem dst_buffer, const size_t *src_origin, const size_t *dst_origin,
+    const size_t *region, size_t src_row_pitch, size_t src_slice_pitch,
+    size_t dst_row_pitch, size_t dst_slice_pitch, cl_uint n,
+    const cl_sync_point_khr *list, cl_sync_point_khr *point,
+    cl_mutable_command_khr *handle)
 {
     check(src_buffer, MEM);
     check(dst_buffer, MEM);
@@ -1516,15 +1510,11 @@ static cl_int record_copy_buffer_rect(cl_command_buffer_khr b,
     return record(b, q, n, list, point, handle);
 }
 
-static cl_int record_copy_buffer_to_image(cl_command_buffer_khr b,
-                                          cl_command_queue q,
-                                          cl_mem src_buffer, cl_mem dst_image,
-                                          size_t src_offset,
-                                          const size_t *dst_origin,
-                                          const size_t *region, cl_uint n,
-                                          const cl_sync_point_khr *list,
-                                          cl_sync_point_khr *point,
-                                          cl_mutable_command_khr *handle)
+static cl_int record_copy_buffer_to_image(
+    cl_command_buffer_khr b, cl_command_queue q, cl_mem src_buffer,
+    cl_mem dst_image, size_t src_offset, const size_t *dst_origin,
+    const size_t *region, cl_uint n, const cl_sync_point_khr *list,
+    cl_sync_point_khr *point, cl_mutable_command_khr *handle)
 {
     check(src_buffer, MEM);
     check(dst_image, MEM);
@@ -1549,15 +1539,11 @@ static cl_int record_copy_image(cl_command_buffer_khr b, cl_command_queue q,
     return record(b, q, n, list, point, handle);
 }
 
-static cl_int record_copy_image_to_buffer(cl_command_buffer_khr b,
-                                          cl_command_queue q, cl_mem src_image,
-                                          cl_mem dst_buffer,
-                                          const size_t *src_origin,
-                                          const size_t *region,
-                                          size_t dst_offset, cl_uint n,
-                                          const cl_sync_point_khr *list,
-                                          cl_sync_point_khr *point,
-                                          cl_mutable_command_khr *handle)
+static cl_int record_copy_image_to_buffer(
+    cl_command_buffer_khr b, cl_command_queue q, cl_mem src_image,
+    cl_mem dst_buffer, const size_t *src_origin, const size_t *region,
+    size_t dst_offset, cl_uint n, const cl_sync_point_khr *list,
+    cl_sync_point_khr *point, cl_mutable_command_khr *handle)
 {
     check(src_image, MEM);
     check(dst_buffer, MEM);
@@ -1566,13 +1552,11 @@ static cl_int record_copy_image_to_buffer(cl_command_buffer_khr b,
     return record(b, q, n, list, point, handle);
 }
 
-static cl_int record_fill_buffer(cl_command_buffer_khr b, cl_command_queue q,
-                                 cl_mem buffer, const void *pattern,
-                                 size_t pattern_size, size_t offset,
-                                 size_t size, cl_uint n,
-                                 const cl_sync_point_khr *list,
-                                 cl_sync_point_khr *point,
-                                 cl_mutable_command_khr *handle)
+static cl_int
+record_fill_buffer(cl_command_buffer_khr b, cl_command_queue q, cl_mem buffer,
+                   const void *pattern, size_t pattern_size, size_t offset,
+                   size_t size, cl_uint n, const cl_sync_point_khr *list,
+                   cl_sync_point_khr *point, cl_mutable_command_khr *handle)
 {
     check(buffer, MEM);
     read_bytes(pattern, pattern_size);
@@ -1593,16 +1577,13 @@ static cl_int record_fill_image(cl_command_buffer_khr b, cl_command_queue q,
     return record(b, q, n, list, point, handle);
 }
 
-static cl_int record_nd_range_kernel(cl_command_buffer_khr b,
-                                     cl_command_queue q,
-                                     const cl_ndrange_kernel_command_properties_khr *properties,
-                                     cl_kernel kernel, cl_uint work_dim,
-                                     const size_t *global_work_offset,
-                                     const size_t *global_work_size,
-                                     const size_t *local_work_size, cl_uint n,
-                                     const cl_sync_point_khr *list,
-                                     cl_sync_point_khr *point,
-                                     cl_mutable_command_khr *handle)
+static cl_int record_nd_range_kernel(
+    cl_command_buffer_khr b, cl_command_queue q,
+    const cl_ndrange_kernel_command_properties_khr *properties,
+    cl_kernel kernel, cl_uint work_dim, const size_t *global_work_offset,
+    const size_t *global_work_size, const size_t *local_work_size, cl_uint n,
+    const cl_sync_point_khr *list, cl_sync_point_khr *point,
+    cl_mutable_command_khr *handle)
 {
     fuzz_require(!properties);
     check(kernel, KERNEL);
