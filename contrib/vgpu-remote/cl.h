@@ -166,9 +166,9 @@ void output_forget(void);
  * options_make: the build options that the host gets for a guest's @options
  * (NULL is fine), to be freed.
  *
- * Returns NULL and *@err CL_INVALID_BUILD_OPTIONS if one of them would let the
- * compiler do more than compile, or CL_OUT_OF_HOST_MEMORY.
+ * Returns NULL and *@err as @refused if one of them would let the compiler do
+ * more than compile, or CL_OUT_OF_HOST_MEMORY.
  */
-char *options_make(const char *options, cl_int *err);
+char *options_make(const char *options, cl_int refused, cl_int *err);
 
 #endif

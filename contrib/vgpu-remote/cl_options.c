@@ -354,7 +354,7 @@ out:
     return ok;
 }
 
-char *options_make(const char *options, cl_int *err)
+char *options_make(const char *options, cl_int refused, cl_int *err)
 {
     char *made = NULL, *token;
     size_t size;
@@ -372,7 +372,7 @@ char *options_make(const char *options, cl_int *err)
     fputs(ARG_INFO, out);
     if (fclose(out) != 0 || !ok) {
         free(made);
-        *err = ok ? CL_OUT_OF_HOST_MEMORY : CL_INVALID_BUILD_OPTIONS;
+        *err = ok ? CL_OUT_OF_HOST_MEMORY : refused;
         return NULL;
     }
     return made;

@@ -95,6 +95,10 @@ void serve_vclCreateProgramWithBinary(struct request *r,
     } else {
         *a->result = CL_INVALID_VALUE;
     }
+    if (a->ret && *a->result != CL_SUCCESS) {
+        clReleaseProgram(a->ret); /* the guest takes it for none */
+        a->ret = NULL;
+    }
     free(copy);
 }
 
@@ -108,7 +112,7 @@ static pthread_rwlock_t binaries_change = PTHREAD_RWLOCK_INITIALIZER;
 
 void serve_vclBuildProgram(struct request *r, struct vclBuildProgram_args *a)
 {
-    char *options = options_make(a->options, &a->ret);
+    char *options = options_make(a->options, CL_INVALID_BUILD_OPTIONS, &a->ret);
 
     if (!options) {
         return;
@@ -163,7 +167,8 @@ void serve_vclCompileProgram(struct request *r,
     const char **names = split_names(a->header_include_names,
                                      a->header_include_names ? a->names_size
                                                              : 0, n);
-    char *options = options_make(a->options, &a->ret);
+    char *options = options_make(a->options, CL_INVALID_COMPILER_OPTIONS,
+                                 &a->ret);
 
     if (!names || !options) {
         a->ret = names ? a->ret : CL_INVALID_VALUE;
@@ -186,7 +191,8 @@ out:
 
 void serve_vclLinkProgram(struct request *r, struct vclLinkProgram_args *a)
 {
-    char *options = options_make(a->options, &a->err);
+    char *options = options_make(a->options, CL_INVALID_LINKER_OPTIONS,
+                                 &a->err);
 
     if (!options) {
         return;
@@ -198,7 +204,7 @@ void serve_vclLinkProgram(struct request *r, struct vclLinkProgram_args *a)
                            a->num_input_programs, a->input_programs, NULL, NULL,
                            a->result);
     if (!a->ret) {
-        a->err = *a->result; /* nothing that could have a log */
+        a->err = *a->result != CL_SUCCESS ? *a->result : CL_OUT_OF_RESOURCES;
     }
     release_programs(a->input_programs, a->num_input_programs);
     clReleaseContext(a->context);
