@@ -34,6 +34,9 @@ static cl_int check_properties(const cl_queue_properties *properties,
         }
         switch (properties[n]) {
         case CL_QUEUE_PROPERTIES:
+            if (n) {
+                return CL_INVALID_VALUE; /* it is all that a list may hold */
+            }
             *flags = properties[n + 1];
             if (*flags & ~(cl_command_queue_properties)(
                               HOST_QUEUE_FLAGS | CL_QUEUE_ON_DEVICE |

@@ -28,6 +28,17 @@ static cl_int set_property(cl_sampler sampler, cl_sampler_properties name,
     }
 }
 
+/* Whether the pair at @n has the name of one before it. */
+static bool is_again(const cl_sampler_properties *properties, cl_uint n)
+{
+    for (cl_uint i = 0; i < n; i += 2) {
+        if (properties[i] == properties[n]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static cl_int set_properties(cl_sampler sampler,
                              const cl_sampler_properties *properties)
 {
@@ -41,6 +52,7 @@ static cl_int set_properties(cl_sampler sampler,
     }
     for (; properties[n]; n += 2) {
         if (n + 2 >= sizeof(sampler->properties) / sizeof(properties[0]) ||
+            is_again(properties, n) ||
             set_property(sampler, properties[n], properties[n + 1]) !=
                 CL_SUCCESS) {
             return CL_INVALID_VALUE;

@@ -216,8 +216,7 @@ static cl_int check_linear(const struct command *c, cl_mem buffer, bool write,
     if (err != CL_SUCCESS) {
         return err;
     }
-    if (!ptr || offset > buffer->size || size > buffer->size - offset ||
-        !size) {
+    if (!ptr || offset > buffer->size || size > buffer->size - offset) {
         return CL_INVALID_VALUE;
     }
     return mem_allows(buffer, write) ? CL_SUCCESS : CL_INVALID_OPERATION;
