@@ -9,7 +9,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "kinds.h"
+#include "command.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -115,6 +115,26 @@ CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
     }
     output_show(event_list[0]->obj.session);
     return err;
+}
+
+/* Its successor as it was in OpenCL 1.0, with that time's codes. */
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueWaitForEvents(
+    cl_command_queue queue, cl_uint num_events, const cl_event *event_list)
+{
+    struct command c;
+    cl_int err = command_begin(&c, queue, num_events, event_list,
+                               CL_COMMAND_BARRIER, NULL);
+
+    if (err == CL_INVALID_EVENT_WAIT_LIST) {
+        return num_events && event_list ? CL_INVALID_EVENT : CL_INVALID_VALUE;
+    }
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    err = num_events ? call_clEnqueueBarrierWithWaitList(
+                           c.session, c.queue_id, c.waits, c.ids, 0)
+                     : CL_INVALID_VALUE;
+    return command_end(&c, err);
 }
 
 /* --- callbacks ---------------------------------------------------------------- */
