@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -315,6 +316,39 @@ static int careless(int ready)
     return 0;
 }
 
+/* Ends by a signal of its own, with a command running. */
+static int aborts(int ready)
+{
+    struct rlimit none = { 0, 0 };
+    struct tools t;
+
+    setrlimit(RLIMIT_CORE, &none);
+    if (set_up(&t)) {
+        return 1;
+    }
+    use(&t, 1);
+    clEnqueueCopyBuffer(t.queue, t.mem, t.mem, 0, 1 << 19, 1 << 19, 0, NULL,
+                        NULL);
+    abort();
+}
+
+/* Takes what there is, and releases nothing. */
+static int leaks(int ready)
+{
+    struct tools t;
+
+    if (set_up(&t)) {
+        return 1;
+    }
+    for (int i = 0; i < 50; i++) {
+        clCreateBuffer(t.context, i % 2 ? CL_MEM_ALLOC_HOST_PTR : 0, 1 << 16,
+                       NULL, NULL);
+        clCreateUserEvent(t.context, NULL);
+        clRetainContext(t.context);
+    }
+    return use(&t, 2);
+}
+
 static int child_status(pid_t pid)
 {
     int status;
@@ -414,6 +448,135 @@ static void killed_programs_leave_nothing(void **state)
     kill(pid, SIGKILL);
     assert_int_equal(ends_within(pid, LIMIT_MS), 500 + SIGKILL);
     expect_no_workers();
+}
+
+/* --- many programs --------------------------------------------------------------------- */
+
+/* What the server has, by its own word and by the kernel's. */
+struct held {
+    uint32_t clients, contexts, fds;
+    int processes;
+    long data_kib; /* of the server's memory */
+};
+
+static long server_data_kib(void)
+{
+    char path[64], line[128];
+    long kib = -1;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", server);
+    f = fopen(path, "r");
+    while (f && fgets(line, sizeof(line), f)) {
+        sscanf(line, "VmData: %ld", &kib);
+    }
+    if (f) {
+        fclose(f);
+    }
+    return kib;
+}
+
+/* A client that stays: it asks for the counts, in which it is one itself. */
+static int connect_for_status(void)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    struct proto_hello hello = { .type = PROTO_HELLO,
+                                 .version = VGPU_PROTOCOL_VERSION,
+                                 .magic = PROTO_MAGIC,
+                                 .role = PROTO_ROLE_PROGRAM,
+                                 .name = "life" };
+    int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int fds[PROTO_FDS_MAX];
+    union proto_any m;
+
+    strcpy(addr.sun_path, sock_path);
+    assert_int_equal(connect(sock, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(proto_send(sock, &hello, NULL, 0), 0);
+    proto_recv(sock, &m, fds);
+    assert_int_equal(m.type, PROTO_WELCOME);
+    return sock;
+}
+
+static struct held ask(int sock)
+{
+    struct proto_status status = { .type = PROTO_STATUS };
+    int fds[PROTO_FDS_MAX];
+    union proto_any m;
+
+    assert_int_equal(proto_send(sock, &status, NULL, 0), 0);
+    proto_recv(sock, &m, fds);
+    assert_int_equal(m.type, PROTO_STATUS_REPLY);
+    return (struct held){ m.status_reply.clients, m.status_reply.contexts,
+                          m.status_reply.fds, workers(NULL, 0),
+                          server_data_kib() };
+}
+
+/* What is held when the last program's end has been seen; clearing up takes a moment. */
+static struct held settled(int sock)
+{
+    struct held h = ask(sock);
+
+    for (int i = 0; i < 1000 && (h.clients > 1 || h.contexts || h.processes);
+         i++) {
+        usleep(5000);
+        h = ask(sock);
+    }
+    return h;
+}
+
+/* The @i-th program: how it is to end. */
+static void run_one(int i)
+{
+    static const struct {
+        int (*program)(int);
+        int end;
+    } ways[] = {
+        { once, 0 },
+        { careless, 0 },
+        { aborts, 500 + SIGABRT },
+        { leaks, 0 },
+        { for_ever, 500 + SIGKILL },
+        { asleep, 500 + SIGKILL }, /* at any moment, also of its start */
+    };
+    unsigned way = (unsigned)i % (sizeof(ways) / sizeof(ways[0]));
+    int ready;
+    pid_t pid = run(ways[way].program, &ready);
+
+    if (ways[way].program == for_ever) {
+        await_ready(ready);
+        kill(pid, SIGKILL);
+    } else {
+        close(ready);
+    }
+    if (ways[way].program == asleep) {
+        usleep((unsigned)i * 977 % 40000);
+        kill(pid, SIGKILL);
+    }
+    assert_int_equal(ends_within(pid, 20000), ways[way].end);
+}
+
+static void many_programs_leave_nothing(void **state)
+{
+    const char *number = getenv("VGPU_LIFE_PROGRAMS");
+    int n = number ? atoi(number) : 100;
+    int sock = connect_for_status();
+    struct held before, after;
+
+    for (int i = 0; i < n / 2; i++) {
+        run_one(i); /* the server's heap gets as large as it needs */
+    }
+    before = settled(sock);
+    for (int i = n / 2; i < n; i++) {
+        run_one(i);
+    }
+    after = settled(sock);
+    assert_int_equal(before.clients, 1);
+    assert_int_equal(after.clients, 1);
+    assert_int_equal(after.contexts, 0);
+    assert_int_equal(after.processes, 0);
+    assert_int_equal(after.fds, before.fds);
+    assert_in_range(after.data_kib, 0, before.data_kib + 132); /* malloc's step */
+    close(sock);
 }
 
 static void kill_workers(void)
@@ -542,6 +705,7 @@ int main(void)
         cmocka_unit_test(programs_fork),
         cmocka_unit_test(careless_programs_leave_nothing),
         cmocka_unit_test(killed_programs_leave_nothing),
+        cmocka_unit_test(many_programs_leave_nothing),
         cmocka_unit_test(a_killed_worker_is_an_error),
         cmocka_unit_test(a_killed_server_is_an_error),
         cmocka_unit_test(without_a_server_there_is_no_platform),
