@@ -307,7 +307,8 @@ int call_wait(struct call *c)
     if (slot_wait(s, c->slot, c->seq) < 0) {
         return -1;
     }
-    if (atomic_load_explicit(&s->late_count, memory_order_relaxed)) {
+    /* Acquire: whoever made it none has copied our bytes before. */
+    if (atomic_load_explicit(&s->late_count, memory_order_acquire)) {
         late_sweep(s);
     }
     if (atomic_load_explicit(&s->doomed_count, memory_order_relaxed)) {
