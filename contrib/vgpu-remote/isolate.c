@@ -195,7 +195,8 @@ static const char *stage_process(const struct isolation *iso)
         !limit(RLIMIT_FSIZE, VGPU_BLOB_SIZE_MAX)) {
         return "its limits cannot be set";
     }
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow counts as terabytes */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    /* Their shadows count as terabytes. */
     if (iso->memory_max &&
         !limit(RLIMIT_DATA, iso->memory_max + DRIVER_DATA)) {
         return "its memory cannot be limited";
