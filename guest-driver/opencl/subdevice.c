@@ -171,6 +171,10 @@ CL_API_ENTRY cl_int CL_API_CALL clCreateSubDevicesEXT(
 {
     cl_device_partition_property list[PROPERTIES_MAX] = { 0 };
 
+    cl_session();
+    if (!cl_live(in_device, OPENCL_cl_device_id)) {
+        return CL_INVALID_DEVICE;
+    }
     if (!properties) {
         return CL_INVALID_VALUE;
     }

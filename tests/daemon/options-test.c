@@ -21,7 +21,8 @@
 static void expect(const char *options, const char *made)
 {
     cl_int err = CL_SUCCESS;
-    char *got = options_make(options, &err), wanted[1024];
+    char *got = options_make(options, CL_INVALID_BUILD_OPTIONS, &err);
+    char wanted[1024];
 
     if (!made) {
         if (got) {

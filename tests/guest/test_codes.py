@@ -45,6 +45,9 @@ JUSTIFIED = [
     ("clEnqueue*Image: *row_pitch = ?", "CL_INVALID_VALUE", "shorter than a row"),
     ("clEnqueue*Image: *slice_pitch = *", "CL_INVALID_VALUE", "an image of two dimensions has none"),
     ("clEnqueueMap*: map_flags = *", "CL_INVALID_VALUE", "flags that exclude each other, or are none"),
+    ("clSVMAlloc: flags = *", "NULL", "flags that shared memory has not"),
+    ("clEnqueueSVMMap: flags = *", "CL_INVALID_VALUE", "flags that exclude each other, or are none"),
+    ("clSetKernelExecInfo: param_*", "CL_INVALID_VALUE", "no such name, or not its size"),
     # Sums that overflow: natively they happen to address what is meant.
     ("clEnqueue*BufferRect: host_origin = triple((size_t)-1, 0, 0)", "CL_INVALID_VALUE", "beyond any memory"),
     ("clEnqueue*Image: origin = triple((size_t)-1, 0, 0)", "CL_INVALID_VALUE", "beyond the image"),
@@ -56,6 +59,7 @@ JUSTIFIED = [
     ("clCreateSubBuffer: buffer_create_info = part((size_t)-1, 2)", "CL_INVALID_VALUE", "also not aligned"),
     ("clGetKernelSubGroupInfo: param_name = *", "CL_INVALID_VALUE", "nor are there sub-groups"),
     # The specification has another code than pocl.
+    ("clCreateProgramWithIL: *", "CL_INVALID_OPERATION", "no device takes an intermediate language"),
     ("clCreateImage*: image_format = form(*", "CL_INVALID_IMAGE_FORMAT_DESCRIPTOR", "not CL_INVALID_OPERATION"),
     ("clCreateImage*: image_desc = desc(*", "CL_INVALID_IMAGE_DESCRIPTOR", "whatever is wrong in it"),
     ("clCreateImage?D: image_* = *", "CL_INVALID_IMAGE_SIZE", "also of pitches without memory"),
@@ -108,7 +112,7 @@ def run_native():
     return run([])
 
 
-@pytest.fixture(scope="module", name="remote", params=["", "no_spin,no_async_create,no_cache,no_bulk"])
+@pytest.fixture(scope="module", name="remote", params=["", "no_spin,no_async_create,no_cache,no_bulk,no_lazy,no_direct"])
 def run_remote(request):
     return run([VGPU_RUN], {"VGPU_PERF": request.param})
 
