@@ -23,10 +23,17 @@ def children(pid):
 
 
 def workers_of(pid):
-    """Of a server: other children wait for its end, or clear up."""
-    return [child for child in children(pid)
-            if status_of(child)["Name"].strip() not in ("vgpu-init",
-                                                        "vgpu-remover")]
+    """Of a server: other children wait for its end, or clear up. Just forked,
+    they have the server's own name; ended, none."""
+    return [child for child in children(pid) if name_of(child) not in
+            ("vgpu-init", "vgpu-remover", "vgpu-remoted", "")]
+
+
+def name_of(pid):
+    try:
+        return status_of(pid)["Name"].strip()
+    except OSError:
+        return ""
 
 
 def status_of(pid):

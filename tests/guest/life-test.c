@@ -97,7 +97,9 @@ static bool is_worker(pid_t pid)
         }
         fclose(f);
     }
-    return strcmp(name, "vgpu-init\n") != 0 &&
+    /* Just forked, they have the server's own name. */
+    return strcmp(name, "vgpu-remoted\n") != 0 &&
+           strcmp(name, "vgpu-init\n") != 0 &&
            strcmp(name, "vgpu-remover\n") != 0;
 }
 

@@ -18,7 +18,8 @@ import guestvm  # noqa: E402
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 SECOND_TRY = 10
-HELPERS = ("vgpu-init", "vgpu-remover", "")     # the last one has just ended
+# The third is of one that has just been forked, the last of one that has just ended.
+HELPERS = ("vgpu-init", "vgpu-remover", "vgpu-remoted", "")
 
 
 def boot(share, **options):
