@@ -18,6 +18,7 @@
 
 #define PLATFORMS_MAX 16
 #define DEVICES_MAX   64
+#define NAME_BYTES    64u
 #define ICD_SUFFIX    "VGPU"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -210,14 +211,20 @@ static cl_int ask_platform(void *opaque, cl_uint name, size_t size, void *value,
                                   size_ret);
 }
 
-/* The host's name with ours behind it. */
+/*
+ * The host's name with ours behind it. Programs (x264) have 64 bytes for a name: one
+ * that fits without ours is cut until it does with it.
+ */
 static cl_int answer_name(const struct info_out *out, const char *name,
                           size_t size)
 {
+    size_t length = strnlen(name, size), most = NAME_BYTES - sizeof(VIA_SUFFIX);
     char full[1024];
 
-    snprintf(full, sizeof(full), "%.*s" VIA_SUFFIX, (int)strnlen(name, size),
-             name);
+    if (length > most && length < NAME_BYTES) {
+        length = most;
+    }
+    snprintf(full, sizeof(full), "%.*s" VIA_SUFFIX, (int)length, name);
     return info_string(out, full);
 }
 

@@ -192,6 +192,16 @@ static void contexts_do_not_mix(void **state)
     ok(clReleaseContext(other));
 }
 
+/* x264 does without OpenCL where a name has 64 characters or more. */
+static void names_fit_where_the_hosts_did(void **state)
+{
+    char name[64] = "";
+
+    ok(clGetPlatformInfo(rig.platform, CL_PLATFORM_NAME, sizeof(name), name,
+                         NULL));
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_NAME, sizeof(name), name, NULL));
+}
+
 /*
  * What the host's OpenCL must have for: there, that it works; elsewhere, that it says
  * so. The errors are the specification's.
@@ -275,6 +285,7 @@ int main(void)
         cmocka_unit_test(buffers),
         cmocka_unit_test(programs_and_kernels),
         cmocka_unit_test(contexts_do_not_mix),
+        cmocka_unit_test(names_fit_where_the_hosts_did),
         cmocka_unit_test(what_the_host_lacks_is_an_error),
         cmocka_unit_test(what_is_refused_says_why),
         cmocka_unit_test(what_is_not_there_says_so),
