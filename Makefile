@@ -16,6 +16,7 @@ help:
 	@echo 'make                 builds everything into build/'
 	@echo 'make run             boots a VM and does real work on the host device in it'
 	@echo 'make check           runs every test; the last line counts them'
+	@echo 'make check-apps      hours: all OpenCL programs in Debian, a thousand ends, data races'
 	@echo 'make bench           the same OpenCL figures natively, over a socket and in a VM'
 	@echo 'make fuzz [SECONDS=N]  the fuzzers, N seconds each'
 	@echo 'make guest-package   a .deb for any Debian guest, in build/'
@@ -55,6 +56,10 @@ run: all guest-package guest deps-tests
 check: deps
 	@scripts/check
 
+check-apps: deps programs
+	@scripts/deps apps
+	@scripts/check --only all-apps,life,tsan
+
 bench: all guest-package guest deps-tests deps-bench
 	@scripts/bench
 
@@ -72,4 +77,4 @@ install: all
 clean:
 	@rm -rf $(BUILD)
 
-.PHONY: all help deps programs qemu guest-package guest run check bench fuzz install clean
+.PHONY: all help deps programs qemu guest-package guest run check check-apps bench fuzz install clean
