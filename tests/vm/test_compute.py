@@ -16,8 +16,11 @@ def test_clinfo_names_the_hosts_device(guest):
     native = subprocess.run(["clinfo", "-l"], stdout=subprocess.PIPE, text=True, timeout=60).stdout
     status, text = guest.output("clinfo -l")
     assert status == 0, text
-    assert devices(text), text
-    assert [name.removesuffix(" via vgpu-remote") for name in devices(text)] == devices(native)
+    names = [name.removesuffix(" via vgpu-remote") for name in devices(text)]
+    assert names and len(names) == len(devices(native)), text
+    # Where ours behind it would make it longer than 63 characters, the host's name is cut.
+    assert all(own.startswith(name) and len(name) >= min(len(own), 47)
+               for name, own in zip(names, devices(native))), text
     assert all(name.endswith("via vgpu-remote") for name in devices(text)), text
 
 
