@@ -1,6 +1,7 @@
 /*
  * Parts of devices. Unlike the devices that the host has, they are the guest's: it
- * chooses their ids and gives them up.
+ * chooses their ids and gives them up. The host's own devices are kept until the worker ends:
+ * pocl 3.1 may still use one in a thread of its own when its last reference is gone.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,6 +12,7 @@
 
 #define PROPERTIES_MAX 256 /* vclCreateSubDevices takes as many */
 #define PARTS_MAX      256
+#define MADE_MAX       4096u /* by one worker, since none is given back */
 
 /* Enter @n new devices under the guest's @ids. */
 static void enter_parts(struct session *s, const cl_ulong *ids,
@@ -31,6 +33,7 @@ void serve_vclCreateSubDevices(struct request *r,
 {
     /* However many zeros the host looks for at their end. */
     cl_device_partition_property properties[PROPERTIES_MAX + 3] = { 0 };
+    static cl_uint made;
     cl_device_id parts[PARTS_MAX];
     cl_uint n = 0;
 
@@ -48,8 +51,18 @@ void serve_vclCreateSubDevices(struct request *r,
         a->ret = CL_INVALID_VALUE;
         return;
     }
+    if (n > MADE_MAX - made) {
+        a->ret = CL_OUT_OF_RESOURCES;
+        return;
+    }
     a->ret = clCreateSubDevices(a->in_device, properties, n, parts, NULL);
     if (a->ret == CL_SUCCESS) {
+        made += n;
         enter_parts(r->session, a->ids, parts, n);
     }
+}
+
+/* Its id is free; see above. */
+void serve_clReleaseDevice(struct request *r, struct clReleaseDevice_args *a)
+{
 }

@@ -103,7 +103,8 @@ unsigned fake_references(void)
     unsigned n = 0;
 
     for (struct fake *f = all; f; f = f->next) {
-        n += f->kind == SVM ? -1 : f->refs; /* its context's */
+        /* A region has its context's; parts of devices are never given back. */
+        n += f->kind == SVM ? -1 : f->kind == DEVICE ? 0 : f->refs;
     }
     return n;
 }
