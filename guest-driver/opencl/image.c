@@ -134,6 +134,22 @@ cl_int image_check_box(cl_mem mem, const size_t *origin, const size_t *region)
     return CL_SUCCESS;
 }
 
+/* pocl adds these up without looking, and fills the memory in front of the image. */
+cl_int check_clEnqueueFillImage(
+    cl_command_queue command_queue, cl_mem image, const void *fill_color,
+    const size_t *origin, const size_t *region, cl_uint num_events_in_wait_list,
+    const cl_event *event_wait_list, cl_event *event)
+{
+    size_t end;
+
+    for (int i = 0; i < 3; i++) {
+        if (__builtin_add_overflow(origin[i], region[i], &end)) {
+            return CL_INVALID_VALUE;
+        }
+    }
+    return CL_SUCCESS;
+}
+
 /* The box of @region elements of @element bytes in an image of @kind. */
 static cl_int make_box(cl_mem_object_type kind, size_t element,
                        const size_t *region, size_t row_pitch,
