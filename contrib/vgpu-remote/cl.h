@@ -150,6 +150,18 @@ struct transfer {
     char *memory;  /* in it */
 };
 
+/* What the arguments of all reads, and of all writes, say by the same names. */
+#define TRANSFER_COMMON(request, a)                                        \
+    .r = (request), .queue = (a)->command_queue,                           \
+    .queue_id = (a)->id_of_command_queue, .ptr = (void *)(a)->ptr,         \
+    .span = (a)->ptr_span, .n_waits = (a)->num_events_in_wait_list,        \
+    .waits = (a)->event_wait_list, .event = (a)->event
+#define TRANSFER_READ(request, a)                                          \
+    TRANSFER_COMMON(request, a), .read = true,                             \
+    .blocking = (a)->blocking_read
+#define TRANSFER_WRITE(request, a)                                         \
+    TRANSFER_COMMON(request, a), .blocking = (a)->blocking_write
+
 /** transfer_run: make the transfer. Returns the API's error. */
 cl_int transfer_run(struct transfer *t);
 

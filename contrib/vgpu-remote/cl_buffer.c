@@ -136,17 +136,8 @@ void serve_clEnqueueReadBuffer(struct request *r,
                                struct clEnqueueReadBuffer_args *a)
 {
     struct transfer t = {
-        .r = r,
-        .queue = a->command_queue,
-        .queue_id = a->id_of_command_queue,
-        .read = true,
-        .blocking = a->blocking_read,
-        .ptr = a->ptr,
-        .span = a->ptr_span,
+        TRANSFER_READ(r, a),
         .bytes = a->size,
-        .n_waits = a->num_events_in_wait_list,
-        .waits = a->event_wait_list,
-        .event = a->event,
         .enqueue = read_all,
         .enqueue_part = read_part,
         .buffer = a->buffer,
@@ -172,16 +163,8 @@ void serve_clEnqueueWriteBuffer(struct request *r,
                                 struct clEnqueueWriteBuffer_args *a)
 {
     struct transfer t = {
-        .r = r,
-        .queue = a->command_queue,
-        .queue_id = a->id_of_command_queue,
-        .blocking = a->blocking_write,
-        .ptr = (void *)a->ptr,
-        .span = a->ptr_span,
+        TRANSFER_WRITE(r, a),
         .bytes = a->size,
-        .n_waits = a->num_events_in_wait_list,
-        .waits = a->event_wait_list,
-        .event = a->event,
         .enqueue = write_all,
         .enqueue_part = write_part,
         .buffer = a->buffer,
@@ -233,17 +216,8 @@ void serve_vclEnqueueReadBufferRect(struct request *r,
                                     struct vclEnqueueReadBufferRect_args *a)
 {
     struct transfer t = {
-        .r = r,
-        .queue = a->command_queue,
-        .queue_id = a->id_of_command_queue,
-        .read = true,
-        .blocking = a->blocking_read,
-        .ptr = a->ptr,
-        .span = a->ptr_span,
+        TRANSFER_READ(r, a),
         .bytes = a->bytes,
-        .n_waits = a->num_events_in_wait_list,
-        .waits = a->event_wait_list,
-        .event = a->event,
         .enqueue = read_box,
         .args = a,
     };
@@ -270,16 +244,8 @@ void serve_vclEnqueueWriteBufferRect(struct request *r,
                                      struct vclEnqueueWriteBufferRect_args *a)
 {
     struct transfer t = {
-        .r = r,
-        .queue = a->command_queue,
-        .queue_id = a->id_of_command_queue,
-        .blocking = a->blocking_write,
-        .ptr = (void *)a->ptr,
-        .span = a->ptr_span,
+        TRANSFER_WRITE(r, a),
         .bytes = a->bytes,
-        .n_waits = a->num_events_in_wait_list,
-        .waits = a->event_wait_list,
-        .event = a->event,
         .enqueue = write_box,
         .args = a,
     };

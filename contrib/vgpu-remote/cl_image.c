@@ -175,17 +175,8 @@ void serve_vclEnqueueReadImage(struct request *r,
                                struct vclEnqueueReadImage_args *a)
 {
     struct transfer t = {
-        .r = r,
-        .queue = a->command_queue,
-        .queue_id = a->id_of_command_queue,
-        .read = true,
-        .blocking = a->blocking_read,
-        .ptr = a->ptr,
-        .span = a->ptr_span,
+        TRANSFER_READ(r, a),
         .bytes = a->bytes,
-        .n_waits = a->num_events_in_wait_list,
-        .waits = a->event_wait_list,
-        .event = a->event,
         .enqueue = read_image,
         .args = a,
     };
@@ -210,16 +201,8 @@ void serve_vclEnqueueWriteImage(struct request *r,
                                 struct vclEnqueueWriteImage_args *a)
 {
     struct transfer t = {
-        .r = r,
-        .queue = a->command_queue,
-        .queue_id = a->id_of_command_queue,
-        .blocking = a->blocking_write,
-        .ptr = (void *)a->ptr,
-        .span = a->ptr_span,
+        TRANSFER_WRITE(r, a),
         .bytes = a->bytes,
-        .n_waits = a->num_events_in_wait_list,
-        .waits = a->event_wait_list,
-        .event = a->event,
         .enqueue = write_image,
         .args = a,
     };
