@@ -22,6 +22,7 @@ static const struct packet {
 } packets[] = {
     [PROTO_HELLO] = { sizeof(struct proto_hello), 0, 0 },
     [PROTO_CONTEXT_CREATE] = { sizeof(struct proto_context_create), 2, 2 },
+    [PROTO_VIRGL_CREATE] = { sizeof(struct proto_context_create), 2, 2 },
     [PROTO_STATUS] = { sizeof(struct proto_status), 0, 0 },
     [PROTO_WELCOME] = { sizeof(struct proto_welcome), 0, 0 },
     [PROTO_STATUS_REPLY] = { sizeof(struct proto_status_reply), 0, 0 },
@@ -124,6 +125,7 @@ static void terminate_texts(union proto_any *m)
         m->hello.name[sizeof(m->hello.name) - 1] = '\0';
         break;
     case PROTO_CONTEXT_CREATE:
+    case PROTO_VIRGL_CREATE:
         m->context_create.name[sizeof(m->context_create.name) - 1] = '\0';
         break;
     case PROTO_LOST:

@@ -8,6 +8,7 @@
  * (the context's doorbell). Nothing is answered: the server starts a worker which
  * takes over that end, and the client may use its own end at once. If no worker
  * can be had, LOST with a reason arrives on that end, and then end of file.
+ * VIRGL_CREATE does the same for a worker that serves a whole VM (virgl.h).
  * Closing the client's end is how a context is destroyed, and a context outlives
  * neither that end nor the client's connection to the server.
  *
@@ -40,6 +41,7 @@ enum proto_type {
     PROTO_HELLO = 1,
     PROTO_CONTEXT_CREATE = 2, /* fds: the worker's end, the doorbell */
     PROTO_STATUS = 3,         /* how much is in use; any client may ask */
+    PROTO_VIRGL_CREATE = 4,   /* as CONTEXT_CREATE, for a VM's virgl worker */
     /* server -> client */
     PROTO_WELCOME = 16,
     PROTO_STATUS_REPLY = 17,
@@ -73,6 +75,7 @@ struct proto_welcome {
     uint64_t memory_max; /* bytes that all blobs of this client may have */
 };
 
+/* Also PROTO_VIRGL_CREATE. */
 struct proto_context_create {
     uint32_t type;
     uint32_t context; /* the client's number for it, for logs */

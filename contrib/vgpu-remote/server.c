@@ -55,6 +55,7 @@ struct context {
     int account;     /* socket on which the worker asks for memory; -1: no more */
     uint64_t held;   /* bytes of the client's account */
     uint32_t number; /* the client's */
+    enum vgpu_api api;
     char name[VGPU_NAME_MAX];
     char *directory;
 };
@@ -112,6 +113,7 @@ static _Noreturn void become_worker(struct server *s, struct context *ctx,
         .doorbell = 4,
         .client = ctx->client->name,
         .name = ctx->name,
+        .api = ctx->api,
         .context = ctx->number,
         .account = 5,
         .memory_max = s->p->memory_max,
@@ -274,6 +276,7 @@ static const char *context_create(struct server *s, struct client *c,
     ctx->client = c;
     ctx->account = ctx->output = -1;
     ctx->number = m->context;
+    ctx->api = m->type == PROTO_VIRGL_CREATE ? VGPU_API_VIRGL : VGPU_API_OPENCL;
     memcpy(ctx->name, m->name, sizeof(ctx->name));
     ctx->next = s->contexts;
     s->contexts = ctx;
@@ -439,7 +442,8 @@ static bool serve_packet(struct server *s, struct client *c,
     if (m->type == PROTO_HELLO) {
         return serve_hello(s, c, &m->hello);
     }
-    if (c->welcome && m->type == PROTO_CONTEXT_CREATE) {
+    if (c->welcome && (m->type == PROTO_CONTEXT_CREATE ||
+                       m->type == PROTO_VIRGL_CREATE)) {
         serve_context_create(s, c, &m->context_create, fds);
         return true;
     }

@@ -228,7 +228,7 @@ static void answer(struct request *r, enum wire_status status)
         return;
     }
     for (unsigned i = 0; i < VGPU_API_COUNT; i++) {
-        if (s->p.apis[i]) {
+        if (s->p.apis[i] && s->p.apis[i]->settle) {
             s->p.apis[i]->settle(s);
         }
     }
@@ -345,6 +345,19 @@ static bool spin(struct session *s)
     return false;
 }
 
+/* Whether some API has work going on that is not in the ring. */
+static bool is_busy(struct session *s)
+{
+    bool busy = false;
+
+    for (unsigned i = 0; i < VGPU_API_COUNT; i++) {
+        if (s->p.apis[i] && s->p.apis[i]->idle) {
+            busy |= s->p.apis[i]->idle(s);
+        }
+    }
+    return busy;
+}
+
 /*
  * Nothing to do. Spin, and if that did not help, sleep. How long the next spin
  * is depends on whether a longer one would have helped this time.
@@ -354,6 +367,11 @@ static void wait_for_message(struct session *s)
     struct pollfd pfd = { .fd = s->p.doorbell, .events = POLLIN };
     uint64_t before, count;
 
+    while (is_busy(s)) {
+        if (ring_pending(&s->consumer)) {
+            return;
+        }
+    }
     if (spin(s) || !ring_sleep(&s->consumer)) {
         return;
     }
@@ -512,6 +530,29 @@ void *session_span(struct request *r, const struct wire_span *span)
     }
     r->pinned[r->pins++] = b;
     return blob_at(b, span->offset, span->size);
+}
+
+struct blob *session_blob(struct session *s, const struct wire_span *span)
+{
+    struct blob *b = memory_get(s->p.memory, span->blob);
+
+    if (b && !blob_at(b, span->offset, span->size)) {
+        blob_unref(b);
+        return NULL;
+    }
+    return b;
+}
+
+void *session_reply_area(struct session *s, uint32_t n)
+{
+    return ring_reply(s->ring, n);
+}
+
+void session_post(struct session *s, uint32_t n, uint32_t seq)
+{
+    if (ring_slot_post(ring_slot(s->ring, n), seq)) {
+        signal_slot(s, n);
+    }
 }
 
 bool session_charge(struct session *s, uint64_t bytes)

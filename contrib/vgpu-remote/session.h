@@ -61,11 +61,17 @@ struct session_api {
     enum wire_status (*serve)(struct request *r);
     /*
      * Called before any call that wants an answer is answered, by the thread that
-     * served it: what has ended by now should be seen to have.
+     * served it: what has ended by now should be seen to have. May be NULL.
      */
     void (*settle)(struct session *s);
     /* Prints the call whose payload is @in as one line. */
     void (*print)(FILE *f, uint16_t call, struct wire_in in);
+    /*
+     * Called by the leader when the ring is empty: see to what is still going on.
+     * Returns whether something is: then it is called again, and must have waited
+     * a little, else the leader goes to sleep. May be NULL.
+     */
+    bool (*idle)(struct session *s);
 };
 
 /* --- for those who serve calls -------------------------------------------- */
@@ -102,6 +108,17 @@ void session_block_begin(struct request *r);
 _Noreturn void session_fail(struct session *s, enum ring_fatal why,
                             const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/** session_blob: like session_span_blob(), where there is no request at hand. */
+struct blob *session_blob(struct session *s, const struct wire_span *span);
+
+/**
+ * session_reply_area: slot @n's reply area, for what is posted there without a
+ * call that asked. session_post: slot @n has come to @seq, and whoever sleeps
+ * for that is woken. The leader only.
+ */
+void *session_reply_area(struct session *s, uint32_t n);
+void session_post(struct session *s, uint32_t n, uint32_t seq);
 
 /** session_charge, session_release: bytes of the client's budget. */
 bool session_charge(struct session *s, uint64_t bytes);

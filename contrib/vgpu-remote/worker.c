@@ -28,9 +28,11 @@
 #include "memory.h"
 #include "proto.h"
 #include "session.h"
+#include "virgl_worker.h"
 
-static const struct session_api *const apis[VGPU_API_COUNT] = {
+static const struct session_api *const served[VGPU_API_COUNT] = {
     [VGPU_API_OPENCL] = &cl_api,
+    [VGPU_API_VIRGL] = &virgl_api,
 };
 
 struct worker {
@@ -195,6 +197,7 @@ static _Noreturn void loop(struct worker *w, int epoll)
 void worker_main(const struct worker_params *p)
 {
     static struct budget budget;
+    const struct session_api *apis[VGPU_API_COUNT] = { NULL };
     struct worker w = { .sock = p->sock };
     struct session_params params = {
         .sock = p->sock,
@@ -204,6 +207,7 @@ void worker_main(const struct worker_params *p)
     };
     const char *why;
 
+    apis[p->api] = served[p->api];
     log_name("vgpu-remoted: %.24s/%.24s #%u", p->client, p->name, p->context);
     prctl(PR_SET_NAME, "vgpu-worker");
     set_environment(p);

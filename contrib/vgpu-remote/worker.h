@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include "vgpu.h"
+
 struct isolation;
 
 struct worker_params {
@@ -18,6 +20,7 @@ struct worker_params {
     int doorbell;          /* eventfd */
     const char *client;    /* names for the log */
     const char *name;
+    enum vgpu_api api;     /* the one that it serves, beside the session's own */
     uint32_t context;
     int account;           /* socket: the server's account of the client */
     uint64_t memory_max;   /* what the client may have in all */

@@ -14,10 +14,10 @@ import socket
 import struct
 import time
 
-VERSION = 1
+VERSION = 2
 MAGIC = 0x4F544F4D45525647
 
-HELLO, CONTEXT_CREATE, STATUS = 1, 2, 3
+HELLO, CONTEXT_CREATE, STATUS, VIRGL_CREATE = 1, 2, 3, 4
 WELCOME, STATUS_REPLY = 16, 17
 BLOB_CREATE, BLOB_DESTROY, RING_EVENT = 32, 33, 34
 BLOB_CREATED, LOST = 48, 49
@@ -124,12 +124,12 @@ class Lost(Exception):
 class Context:
     """A context: its socket, its blobs, and its ring as producer."""
 
-    def __init__(self, client, number, name, ring):
+    def __init__(self, client, number, name, ring, kind=CONTEXT_CREATE):
         self.client = client  # closing it would end the context
         self.sock, theirs = socket.socketpair(socket.AF_UNIX,
                                               socket.SOCK_SEQPACKET)
         self.doorbell = eventfd()
-        send(client.sock, struct.pack("<II64s", CONTEXT_CREATE, number,
+        send(client.sock, struct.pack("<II64s", kind, number,
                                       name.encode()),
              [theirs.fileno(), self.doorbell])
         theirs.close()

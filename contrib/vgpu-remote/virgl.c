@@ -1,0 +1,344 @@
+/*
+ * The virgl API: one message for each of virtio-gpu's 3D commands, made into
+ * a call of virglrenderer.
+ *
+ * virglrenderer checks what comes from the guest (ids, boxes, command streams)
+ * and keeps errors of one context from others; what it does not check is
+ * checked here: that a span lies in shared memory, that context 0, its own, is
+ * used for pictures only, that bytes are charged. It is a large program that
+ * talks to a larger one; should a guest crash it, this process ends, and the
+ * device says so to the guest and starts another.
+ *
+ * START makes EGL and GL: on the device's render node if there is one, else on
+ * Mesa's software rasterizer, by EGL's surfaceless platform. No window system is
+ * asked for.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#define VIRGL_RENDERER_UNSTABLE_APIS /* fences per context are among those */
+#include "virgl_worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <virglrenderer.h>
+
+#include "log.h"
+
+struct box { /* as virglrenderer has it, which does not install its own */
+    uint32_t x, y, z, w, h, d;
+};
+
+static bool started;
+
+/* --- the start ------------------------------------------------------------- */
+
+static struct virgl_renderer_callbacks callbacks = {
+    .version = 3,
+    .write_context_fence = virgl_fence_retire,
+};
+
+/*
+ * What this transport cannot do must not be offered: the worker has no
+ * guest memory, so a command stream may not name any (transfers in the
+ * stream), and memory that GL maps is not memory that a guest could map.
+ */
+static void mask_caps(uint8_t *caps, uint32_t size)
+{
+    static const struct {
+        uint32_t offset, bits;
+    } masks[] = {
+        { 392, 1u << 17 | 1u << 26 | 1u << 31 }, /* transfers; buffer storage */
+        { 688, 1u << 7 },                        /* transfers, both ways */
+    };
+
+    for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+        uint32_t word;
+
+        if (masks[i].offset + sizeof(word) <= size) {
+            memcpy(&word, caps + masks[i].offset, sizeof(word));
+            word &= ~masks[i].bits;
+            memcpy(caps + masks[i].offset, &word, sizeof(word));
+        }
+    }
+}
+
+static int fill_caps(struct session *s, struct virgl_done *done)
+{
+    uint8_t caps[VIRGL_CAPS_MAX] = { 0 };
+    uint32_t version = 0, size = 0;
+
+    virgl_renderer_get_cap_set(VIRGL_CAPSET_ID, &version, &size);
+    if (size == 0 || size > sizeof(caps)) {
+        return ENOTSUP;
+    }
+    virgl_renderer_fill_caps(VIRGL_CAPSET_ID, version, caps);
+    mask_caps(caps, size);
+    memcpy(session_reply_area(s, VIRGL_CAPS_SLOT), caps, sizeof(caps));
+    done->a = version;
+    done->b = size;
+    return 0;
+}
+
+static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    int err;
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    if (started) {
+        return EEXIST;
+    }
+    err = virgl_renderer_init(s, VIRGL_RENDERER_USE_EGL |
+                              VIRGL_RENDERER_USE_SURFACELESS, &callbacks);
+    if (err) {
+        log_line("virglrenderer finds no EGL or GL that it can use");
+        return ENODEV;
+    }
+    started = true;
+    return fill_caps(s, done);
+}
+
+/* --- contexts -------------------------------------------------------------- */
+
+static int context_create(struct session *s, struct wire_in *in,
+                          struct virgl_done *done)
+{
+    uint32_t id = wire_get_u32(in);
+    const char *name = wire_get_bytes(in, VGPU_NAME_MAX);
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    if (id == 0) {
+        return EINVAL;
+    }
+    return virgl_renderer_context_create_with_flags(
+        id, VIRGL_CAPSET_ID, (uint32_t)strnlen(name, VGPU_NAME_MAX - 1), name);
+}
+
+static int context_destroy(struct session *s, struct wire_in *in,
+                           struct virgl_done *done)
+{
+    uint32_t id = wire_get_u32(in);
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    if (id == 0) {
+        return EINVAL;
+    }
+    virgl_renderer_context_destroy(id);
+    virgl_fences_drop(s, id);
+    return 0;
+}
+
+static int attach(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    uint32_t context = wire_get_u32(in), resource = wire_get_u32(in);
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    virgl_renderer_ctx_attach_resource((int)context, (int)resource);
+    return 0;
+}
+
+static int detach(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    uint32_t context = wire_get_u32(in), resource = wire_get_u32(in);
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    virgl_renderer_ctx_detach_resource((int)context, (int)resource);
+    return 0;
+}
+
+/* --- resources ------------------------------------------------------------- */
+
+static int resource_create(struct session *s, struct wire_in *in,
+                           struct virgl_done *done)
+{
+    struct virgl_resource r = virgl_get_resource(in);
+
+    return wire_done(in) ? virgl_resource_add(s, &r) : -1;
+}
+
+static int resource_unref(struct session *s, struct wire_in *in,
+                          struct virgl_done *done)
+{
+    uint32_t id = wire_get_u32(in);
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    virgl_resource_remove(s, id);
+    return 0;
+}
+
+/* --- transfers ------------------------------------------------------------- */
+
+/* Decode a transfer, and find its memory. NULL in @iov: not within a blob. */
+static bool get_transfer(struct session *s, struct wire_in *in,
+                         struct virgl_transfer *t, struct blob **blob,
+                         struct iovec *iov)
+{
+    *t = virgl_get_transfer(in);
+    if (!wire_done(in)) {
+        return false;
+    }
+    *blob = session_blob(s, &t->data);
+    iov->iov_base = *blob ? blob_at(*blob, t->data.offset, t->data.size) : NULL;
+    iov->iov_len = t->data.size;
+    return true;
+}
+
+static int put(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    struct virgl_transfer t;
+    struct blob *blob;
+    struct iovec iov;
+    struct box box;
+    int err = EINVAL;
+
+    if (!get_transfer(s, in, &t, &blob, &iov)) {
+        return -1;
+    }
+    box = (struct box) { t.x, t.y, t.z, t.w, t.h, t.d };
+    if (iov.iov_base) {
+        err = virgl_renderer_transfer_write_iov(
+            t.resource, t.context, (int)t.level, t.stride, t.layer_stride,
+            (struct virgl_box *)&box, 0, &iov, 1);
+    }
+    blob_unref(blob);
+    return err;
+}
+
+static int get(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    struct virgl_transfer t;
+    struct blob *blob;
+    struct iovec iov;
+    struct box box;
+    int err = EINVAL;
+
+    if (!get_transfer(s, in, &t, &blob, &iov)) {
+        return -1;
+    }
+    box = (struct box) { t.x, t.y, t.z, t.w, t.h, t.d };
+    if (iov.iov_base && virgl_resource_layout(&t, &done->a, &done->b)) {
+        err = virgl_renderer_transfer_read_iov(
+            t.resource, t.context, t.level, t.stride, t.layer_stride,
+            (struct virgl_box *)&box, 0, &iov, 1);
+    }
+    blob_unref(blob);
+    return err;
+}
+
+/* --- work ------------------------------------------------------------------ */
+
+/* A guest's stream may be wrong; that is its context's affair, and said there. */
+static int submit(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    uint32_t context = wire_get_u32(in), size = wire_get_u32(in);
+    const void *stream = wire_get_bytes(in, size);
+
+    if (!wire_done(in) || size % 4) {
+        return -1;
+    }
+    if (context == 0) {
+        return EINVAL;
+    }
+    /* In place: the message is a copy of ours, aligned, and used up by this. */
+    return virgl_renderer_submit_cmd((void *)stream, (int)context,
+                                     (int)(size / 4));
+}
+
+/* Completed by itself, and not as other messages are. */
+static int fence(struct session *s, struct wire_in *in, uint32_t token)
+{
+    uint32_t context = wire_get_u32(in);
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    return context && token ? virgl_fence_add(s, context, token) : EINVAL;
+}
+
+/* --- the table ------------------------------------------------------------- */
+
+/*
+ * Makes the call. Returns 0 or an errno value, for @done; -1 if the message cannot
+ * be decoded.
+ */
+typedef int virgl_call_fn(struct session *s, struct wire_in *in,
+                          struct virgl_done *done);
+
+static const struct {
+    const char *name;
+    virgl_call_fn *call; /* NULL: FENCE */
+} calls[VIRGL_CALLS] = {
+    [VIRGL_START] = { "START", start },
+    [VIRGL_CONTEXT_CREATE] = { "CONTEXT_CREATE", context_create },
+    [VIRGL_CONTEXT_DESTROY] = { "CONTEXT_DESTROY", context_destroy },
+    [VIRGL_ATTACH] = { "ATTACH", attach },
+    [VIRGL_DETACH] = { "DETACH", detach },
+    [VIRGL_RESOURCE_CREATE] = { "RESOURCE_CREATE", resource_create },
+    [VIRGL_RESOURCE_UNREF] = { "RESOURCE_UNREF", resource_unref },
+    [VIRGL_SUBMIT] = { "SUBMIT", submit },
+    [VIRGL_PUT] = { "PUT", put },
+    [VIRGL_GET] = { "GET", get },
+    [VIRGL_FENCE] = { "FENCE", NULL },
+};
+
+static enum wire_status serve(struct request *r)
+{
+    struct virgl_done done = { .token = wire_get_u32(&r->in) };
+    uint16_t call = r->header.call;
+    int err;
+
+    if (call >= VIRGL_CALLS || !calls[call].name) {
+        return WIRE_MALFORMED; /* nobody else would tell the device */
+    }
+    if (!started && call != VIRGL_START) {
+        err = ENODEV;
+    } else if (!calls[call].call) {
+        err = fence(r->session, &r->in, done.token);
+        if (err == 0) {
+            return WIRE_OK;
+        }
+    } else {
+        err = calls[call].call(r->session, &r->in, &done);
+    }
+    if (err == -1) {
+        return WIRE_MALFORMED;
+    }
+    if (err) {
+        log_debug("%s: %s", calls[call].name, strerror(err < 0 ? -err : err));
+    }
+    done.status = (uint32_t)(err < 0 ? -err : err);
+    virgl_complete(r->session, done);
+    return WIRE_OK;
+}
+
+static void print(FILE *f, uint16_t call, struct wire_in in)
+{
+    uint32_t token = wire_get_u32(&in);
+
+    fprintf(f, "virgl %s(token %u",
+            call < VIRGL_CALLS && calls[call].name ? calls[call].name : "?",
+            token);
+    for (int i = 0; i < 14 && in.p < in.end; i++) {
+        fprintf(f, ", %llu", (unsigned long long)wire_get(&in));
+    }
+    fprintf(f, ")\n");
+}
+
+const struct session_api virgl_api = {
+    .name = "virgl",
+    .serve = serve,
+    .print = print,
+    .idle = virgl_fences_wait,
+};

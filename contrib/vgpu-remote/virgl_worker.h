@@ -1,0 +1,60 @@
+/*
+ * The virgl half of a worker: what its files share. Such a worker serves a whole
+ * VM, whose contexts share resources; virglrenderer has one state per process,
+ * and so what is remembered here is static.
+ *
+ *   virgl.c           decodes messages (api/virgl.h) and makes the calls
+ *   virgl_fence.c     completions, and fences that wait for the GPU
+ *   virgl_resource.c  what is known of resources: their layout, their bytes
+ *
+ * All of it runs in the session's one ring thread, to which the GL contexts
+ * belong: no call here gives up the lead.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef VIRGL_WORKER_H
+#define VIRGL_WORKER_H
+
+#include "session.h"
+#include "virgl.h"
+
+/* Serves VGPU_API_VIRGL; answers all with WIRE_UNKNOWN if built without. */
+extern const struct session_api virgl_api;
+
+/* --- virgl_fence.c --------------------------------------------------------- */
+
+/** virgl_complete: tell the device, unless the token is 0. */
+void virgl_complete(struct session *s, struct virgl_done done);
+
+/**
+ * virgl_fence_add: complete @token when the GPU has done what @context has
+ * been told so far. Returns 0 or an errno value, and nothing is then completed.
+ */
+int virgl_fence_add(struct session *s, uint32_t context, uint32_t token);
+
+/** virgl_fences_drop: @context is going: what waits for it is completed. */
+void virgl_fences_drop(struct session *s, uint32_t context);
+
+/** virgl_fence_retire: virglrenderer's callback. */
+void virgl_fence_retire(void *session, uint32_t context, uint32_t ring,
+                        uint64_t token);
+
+/** virgl_fences_wait: look at fences; struct session_api's idle. */
+bool virgl_fences_wait(struct session *s);
+
+/* --- virgl_resource.c ------------------------------------------------------ */
+
+/** virgl_resource_add: make it, and charge its bytes. 0 or an errno value. */
+int virgl_resource_add(struct session *s, const struct virgl_resource *r);
+
+/** virgl_resource_remove: give it up; one that is not there is no error. */
+void virgl_resource_remove(struct session *s, uint32_t id);
+
+/**
+ * virgl_resource_layout: of a transfer of @t's box: bytes of a row of blocks, and
+ * rows of blocks in a layer. False if there is no such resource.
+ */
+bool virgl_resource_layout(const struct virgl_transfer *t, uint32_t *row,
+                           uint32_t *rows);
+
+#endif
