@@ -7,7 +7,7 @@
  * order, and the worker's one thread makes the calls of virglrenderer. Every
  * message begins with a token. Nobody waits for a message whose token is 0;
  * any other token comes back, once, in a struct virgl_done: when the call has
- * been made or, where the message asks for that (FENCE), when the GPU is done.
+ * been made or, for SUBMIT, when the GPU has done all that its context was told.
  *
  * Completions lie in the reply area of slot VIRGL_DONE_SLOT, entry n at
  * place n modulo VIRGL_DONE_ENTRIES, and the slot's `done` is how many there
@@ -54,7 +54,6 @@ enum virgl_call {
     VIRGL_SUBMIT = 8,
     VIRGL_PUT = 9,
     VIRGL_GET = 10,
-    VIRGL_FENCE = 11,
     VIRGL_CALLS,
 };
 

@@ -114,8 +114,8 @@ static int context_create(struct session *s, struct wire_in *in,
     if (id == 0) {
         return EINVAL;
     }
-    return virgl_renderer_context_create_with_flags(
-        id, VIRGL_CAPSET_ID, (uint32_t)strnlen(name, VGPU_NAME_MAX - 1), name);
+    return abs(virgl_renderer_context_create_with_flags(
+        id, VIRGL_CAPSET_ID, (uint32_t)strnlen(name, VGPU_NAME_MAX - 1), name));
 }
 
 static int context_destroy(struct session *s, struct wire_in *in,
@@ -208,9 +208,9 @@ static int put(struct session *s, struct wire_in *in, struct virgl_done *done)
     }
     box = (struct box) { t.x, t.y, t.z, t.w, t.h, t.d };
     if (iov.iov_base) {
-        err = virgl_renderer_transfer_write_iov(
+        err = abs(virgl_renderer_transfer_write_iov(
             t.resource, t.context, (int)t.level, t.stride, t.layer_stride,
-            (struct virgl_box *)&box, 0, &iov, 1);
+            (struct virgl_box *)&box, 0, &iov, 1));
     }
     blob_unref(blob);
     return err;
@@ -229,9 +229,9 @@ static int get(struct session *s, struct wire_in *in, struct virgl_done *done)
     }
     box = (struct box) { t.x, t.y, t.z, t.w, t.h, t.d };
     if (iov.iov_base && virgl_resource_layout(&t, &done->a, &done->b)) {
-        err = virgl_renderer_transfer_read_iov(
+        err = abs(virgl_renderer_transfer_read_iov(
             t.resource, t.context, t.level, t.stride, t.layer_stride,
-            (struct virgl_box *)&box, 0, &iov, 1);
+            (struct virgl_box *)&box, 0, &iov, 1));
     }
     blob_unref(blob);
     return err;
@@ -239,11 +239,15 @@ static int get(struct session *s, struct wire_in *in, struct virgl_done *done)
 
 /* --- work ------------------------------------------------------------------ */
 
-/* A guest's stream may be wrong; that is its context's affair, and said there. */
+/*
+ * A guest's stream may be wrong: that is its context's affair, and virglrenderer
+ * lets that context do no more. A submission of no bytes is a fence alone.
+ */
 static int submit(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
     uint32_t context = wire_get_u32(in), size = wire_get_u32(in);
     const void *stream = wire_get_bytes(in, size);
+    int err;
 
     if (!wire_done(in) || size % 4) {
         return -1;
@@ -252,33 +256,27 @@ static int submit(struct session *s, struct wire_in *in, struct virgl_done *done
         return EINVAL;
     }
     /* In place: the message is a copy of ours, aligned, and used up by this. */
-    return virgl_renderer_submit_cmd((void *)stream, (int)context,
-                                     (int)(size / 4));
-}
-
-/* Completed by itself, and not as other messages are. */
-static int fence(struct session *s, struct wire_in *in, uint32_t token)
-{
-    uint32_t context = wire_get_u32(in);
-
-    if (!wire_done(in)) {
-        return -1;
+    err = size ? abs(virgl_renderer_submit_cmd((void *)stream, (int)context,
+                                               (int)(size / 4))) : 0;
+    if (!err && done->token) {
+        err = virgl_fence_add(context, done->token);
+        done->token = err ? done->token : 0; /* the fence has it */
     }
-    return context && token ? virgl_fence_add(s, context, token) : EINVAL;
+    return err;
 }
 
 /* --- the table ------------------------------------------------------------- */
 
 /*
  * Makes the call. Returns 0 or an errno value, for @done; -1 if the message cannot
- * be decoded.
+ * be decoded. A token that is 0 afterwards was taken care of.
  */
 typedef int virgl_call_fn(struct session *s, struct wire_in *in,
                           struct virgl_done *done);
 
 static const struct {
     const char *name;
-    virgl_call_fn *call; /* NULL: FENCE */
+    virgl_call_fn *call;
 } calls[VIRGL_CALLS] = {
     [VIRGL_START] = { "START", start },
     [VIRGL_CONTEXT_CREATE] = { "CONTEXT_CREATE", context_create },
@@ -290,7 +288,6 @@ static const struct {
     [VIRGL_SUBMIT] = { "SUBMIT", submit },
     [VIRGL_PUT] = { "PUT", put },
     [VIRGL_GET] = { "GET", get },
-    [VIRGL_FENCE] = { "FENCE", NULL },
 };
 
 static enum wire_status serve(struct request *r)
@@ -302,23 +299,15 @@ static enum wire_status serve(struct request *r)
     if (call >= VIRGL_CALLS || !calls[call].name) {
         return WIRE_MALFORMED; /* nobody else would tell the device */
     }
-    if (!started && call != VIRGL_START) {
-        err = ENODEV;
-    } else if (!calls[call].call) {
-        err = fence(r->session, &r->in, done.token);
-        if (err == 0) {
-            return WIRE_OK;
-        }
-    } else {
-        err = calls[call].call(r->session, &r->in, &done);
-    }
+    err = !started && call != VIRGL_START
+              ? ENODEV : calls[call].call(r->session, &r->in, &done);
     if (err == -1) {
         return WIRE_MALFORMED;
     }
     if (err) {
-        log_debug("%s: %s", calls[call].name, strerror(err < 0 ? -err : err));
+        log_debug("%s: %s", calls[call].name, strerror(err));
     }
-    done.status = (uint32_t)(err < 0 ? -err : err);
+    done.status = (uint32_t)err;
     virgl_complete(r->session, done);
     return WIRE_OK;
 }

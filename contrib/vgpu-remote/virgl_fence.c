@@ -64,7 +64,7 @@ void virgl_complete(struct session *s, struct virgl_done done)
     session_post(s, VIRGL_DONE_SLOT, completions);
 }
 
-int virgl_fence_add(struct session *s, uint32_t context, uint32_t token)
+int virgl_fence_add(uint32_t context, uint32_t token)
 {
     struct fence *f = fence_at(count);
     int err;

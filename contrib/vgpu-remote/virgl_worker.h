@@ -30,7 +30,7 @@ void virgl_complete(struct session *s, struct virgl_done done);
  * virgl_fence_add: complete @token when the GPU has done what @context has
  * been told so far. Returns 0 or an errno value, and nothing is then completed.
  */
-int virgl_fence_add(struct session *s, uint32_t context, uint32_t token);
+int virgl_fence_add(uint32_t context, uint32_t token);
 
 /** virgl_fences_drop: @context is going: what waits for it is completed. */
 void virgl_fences_drop(struct session *s, uint32_t context);

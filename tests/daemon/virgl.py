@@ -8,8 +8,8 @@ import time
 import vgpu
 
 API = 2
-(START, CONTEXT_CREATE, CONTEXT_DESTROY, ATTACH, DETACH, RESOURCE_CREATE, RESOURCE_UNREF, SUBMIT, PUT, GET,
- FENCE) = range(1, 12)
+(START, CONTEXT_CREATE, CONTEXT_DESTROY, ATTACH, DETACH, RESOURCE_CREATE, RESOURCE_UNREF, SUBMIT, PUT,
+ GET) = range(1, 11)
 CAPS_SLOT, DONE_SLOT, ENTRIES = 2, 1, 256
 STAGING = 2
 
@@ -87,7 +87,7 @@ class Virgl:
         return self.call(SUBMIT, context, len(stream), data=stream)[0]
 
     def fence(self, context):
-        return self.call(FENCE, context)[0]
+        return self.submit(context, b"")
 
     def transfer(self, call, context, resource, box, stride, size, offset=0, blob=STAGING):
         return self.call(call, context, resource, 0, stride, 0, *box, blob, offset, size)
