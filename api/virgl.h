@@ -72,6 +72,13 @@ static inline struct virgl_done *virgl_done_at(void *ring, uint32_t n)
            n % VIRGL_DONE_ENTRIES;
 }
 
+/* Of the caps, the executor's name in 64 bytes; fewer caps have none. */
+#define VIRGL_CAPS_RENDERER  696
+
+/* Bytes of the two structs below as items. */
+#define VIRGL_RESOURCE_BYTES (11 * 8)
+#define VIRGL_TRANSFER_BYTES (14 * 8)
+
 /* In the order of virglrenderer's and virtio-gpu's fields. */
 struct virgl_resource {
     uint32_t id, target, format, bind, width, height, depth, array_size,

@@ -248,6 +248,7 @@ static uint32_t check_create(VgpuRemote *vr, const VgpuContext *ctx,
                              const struct virtio_gpu_resource_create_blob *in)
 {
     if (in->resource_id == 0 || lookup(vr, in->resource_id) ||
+        vgpu_virgl_find(vr, in->resource_id) ||
         virtio_gpu_find_resource(VIRTIO_GPU(vr), in->resource_id)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     }
@@ -386,7 +387,8 @@ uint32_t vgpu_blob_unref(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 uint32_t vgpu_blob_or_2d(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                          const VgpuCommand *in)
 {
-    return lookup(vr, in->create_2d.resource_id)
+    return lookup(vr, in->create_2d.resource_id) ||
+           vgpu_virgl_find(vr, in->create_2d.resource_id)
                ? VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID : VGPU_2D;
 }
 

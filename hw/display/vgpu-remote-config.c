@@ -22,6 +22,11 @@ static const char *const backends[] = {
     [VGPU_BACKEND_REMOTE] = "remote",
 };
 
+const char *vgpu_backend_name(VgpuBackend backend)
+{
+    return backends[backend];
+}
+
 static void get_backend(Object *obj, Visitor *v, const char *name, void *opaque,
                         Error **errp)
 {
@@ -30,6 +35,24 @@ static void get_backend(Object *obj, Visitor *v, const char *name, void *opaque,
     char *text = (char *)backends[*backend];
 
     visit_type_str(v, name, &text, errp);
+}
+
+/* A guest's driver knows what it was offered at the start: no more than that. */
+static bool may_become(Object *obj, VgpuBackend backend, Error **errp)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(obj);
+
+    if (!DEVICE(obj)->realized) {
+        return true;
+    }
+    if ((backend == VGPU_BACKEND_EMULATION && !vr->virgl.offers) ||
+        (backend == VGPU_BACKEND_REMOTE && !vr->offers)) {
+        error_setg(errp, "backend=%s: the guest was not offered that when the "
+                   "device was made; start it with backend=auto",
+                   backends[backend]);
+        return false;
+    }
+    return true;
 }
 
 static void set_backend(Object *obj, Visitor *v, const char *name, void *opaque,
@@ -44,7 +67,9 @@ static void set_backend(Object *obj, Visitor *v, const char *name, void *opaque,
     }
     for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
         if (strcmp(text, backends[i]) == 0) {
-            *backend = i;
+            if (may_become(obj, i, errp)) {
+                *backend = i;
+            }
             return;
         }
     }
@@ -59,19 +84,24 @@ static void set_backend_default(ObjectProperty *op, const Property *prop)
 const PropertyInfo vgpu_prop_backend = {
     .type = "str",
     .description = "auto|emulation|remote",
+    .realized_set_allowed = true,
     .get = get_backend,
     .set = set_backend,
     .set_default_value = set_backend_default,
 };
 
-void vgpu_remote_describe(Object *obj)
+void vgpu_remote_describe(Object *obj, VgpuRemote *vr)
 {
     static const struct {
         const char *name, *text;
     } texts[] = {
         { "backend", "auto|emulation|remote: who computes for the guest. remote: "
-          "the host's device, through vgpu-remoted, or the VM does not start; "
-          "auto: the same, with a warning; emulation: 2D only so far" },
+          "the host's device, through our driver in the guest, or the VM does "
+          "not start; emulation: OpenGL through the guest's own driver; auto: "
+          "both, with a warning where one is missing. May be set while the VM "
+          "runs, and is for new contexts then" },
+        { "watchdog", "milliseconds that the emulated GPU may take for one step "
+          "before it is given up" },
         { "server", "unix:PATH of a running vgpu-remoted; empty: a private one, "
           "found by $VGPU_REMOTED, beside this program, or in $PATH" },
         { "hostmem", "bytes of memory that guest programs and the host can share "
@@ -85,6 +115,9 @@ void vgpu_remote_describe(Object *obj)
     };
     ObjectProperty *hostmem;
 
+    object_property_add_alias(obj, "status", OBJECT(vr), "status");
+    object_property_set_description(obj, "status", "what the guest uses, as "
+                                    "JSON; read-only");
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         object_property_set_description(obj, texts[i].name, texts[i].text);
     }

@@ -41,6 +41,13 @@ VgpuContext *vgpu_context_find(VgpuRemote *vr, uint32_t id)
     return ctx && !ctx->plain ? ctx : NULL;
 }
 
+VgpuContext *vgpu_context_find_plain(VgpuRemote *vr, uint32_t id)
+{
+    VgpuContext *ctx = lookup(vr, id);
+
+    return ctx && ctx->plain ? ctx : NULL;
+}
+
 /* --- losing one ---------------------------------------------------------- */
 
 void vgpu_context_lose(VgpuContext *ctx, enum ring_fatal why, const char *text)
@@ -191,6 +198,8 @@ static void destroy(VgpuContext *ctx, bool drop)
             munmap(ctx->ring, RING_MAPPED);
         }
         vgpu_release(vr);
+    } else {
+        vgpu_virgl_context_end(ctx, false);
     }
     g_free(ctx);
 }
@@ -275,6 +284,9 @@ static uint32_t create_remote(VgpuRemote *vr,
     VgpuContext *ctx;
     Error *err = NULL;
 
+    if (!vr->offers || vr->backend == VGPU_BACKEND_EMULATION) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    }
     if (!vgpu_charge(vr, CONTEXT_FDS)) {
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
@@ -301,6 +313,29 @@ refused:
     return VIRTIO_GPU_RESP_ERR_UNSPEC;
 }
 
+static uint32_t create_plain(VgpuRemote *vr,
+                             const struct virtio_gpu_ctx_create *in)
+{
+    VgpuContext *ctx = context_new(vr, in->hdr.ctx_id, true);
+
+    take_name(ctx, in);
+    insert(ctx);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* Begun when it is first used; but the worker may already start. */
+static uint32_t create_virgl(VgpuRemote *vr,
+                             const struct virtio_gpu_ctx_create *in)
+{
+    uint32_t error;
+
+    if (!vr->virgl.offers || vr->backend == VGPU_BACKEND_REMOTE) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    }
+    error = vgpu_virgl_ready(vr);
+    return error && error != VGPU_STALL ? error : create_plain(vr, in);
+}
+
 bool vgpu_context_add_plain(VgpuRemote *vr, uint32_t id)
 {
     if (id == 0 || lookup(vr, id) ||
@@ -325,8 +360,9 @@ uint32_t vgpu_context_create(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd
     /* Compared as a whole: a stock kernel lets ids pass that alias to others. */
     switch (in->ctx_create.context_init) {
     case 0:
-        vgpu_context_add_plain(vr, id);
-        return VIRTIO_GPU_RESP_OK_NODATA;
+        return create_plain(vr, &in->ctx_create);
+    case VIRGL_CAPSET_ID:
+        return create_virgl(vr, &in->ctx_create);
     case VGPU_CAPSET_ID:
         return create_remote(vr, &in->ctx_create);
     default:
@@ -343,6 +379,9 @@ uint32_t vgpu_context_destroy(VgpuRemote *vr,
     if (!ctx) {
         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
     }
+    if (ctx->plain && vgpu_virgl_context_end(ctx, true) == VGPU_STALL) {
+        return VGPU_STALL;
+    }
     destroy(ctx, false);
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -355,13 +394,19 @@ uint32_t vgpu_context_resource(VgpuRemote *vr,
                                const VgpuCommand *in)
 {
     uint32_t id = in->ctx_resource.resource_id;
+    VgpuContext *ctx = lookup(vr, in->hdr.ctx_id);
 
-    if (!lookup(vr, in->hdr.ctx_id)) {
+    if (!ctx) {
         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
     }
     if (!g_hash_table_lookup(vr->blobs, GUINT_TO_POINTER(id)) &&
-        !virtio_gpu_find_resource(VIRTIO_GPU(vr), id)) {
+        !virtio_gpu_find_resource(VIRTIO_GPU(vr), id) &&
+        !vgpu_virgl_find(vr, id)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    }
+    if (ctx->plain && vr->virgl.offers) {
+        return vgpu_virgl_attach(ctx, id, in->hdr.type ==
+                                          VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE);
     }
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -383,6 +428,9 @@ uint32_t vgpu_context_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd
     VgpuContext *ctx = vgpu_context_find(vr, in->hdr.ctx_id);
     struct vgpu_exec exec;
 
+    if (!ctx && vr->virgl.offers) {
+        return vgpu_virgl_submit(vr, cmd, in);
+    }
     if (!ctx) {
         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
     }

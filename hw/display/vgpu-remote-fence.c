@@ -188,6 +188,10 @@ void vgpu_fence_answer(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
         hold(&ctx->rings[hdr->ring_idx], &fence);
         return;
     }
+    if (vgpu_held_is_behind(vr, hdr)) {
+        vgpu_held_done(vr, vgpu_held_add(vr, cmd), type);
+        return;
+    }
     virtio_gpu_ctrl_response_nodata(VIRTIO_GPU(vr), cmd, type);
 }
 

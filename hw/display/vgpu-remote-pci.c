@@ -45,7 +45,7 @@ static void instance_init(Object *obj)
     virtio_instance_init_common(obj, &pci->vdev, sizeof(pci->vdev),
                                 TYPE_VGPU_REMOTE_DEVICE);
     VIRTIO_GPU_PCI_BASE(obj)->vgpu = VIRTIO_GPU_BASE(&pci->vdev);
-    vgpu_remote_describe(obj);
+    vgpu_remote_describe(obj, &pci->vdev);
 }
 
 static void instance_finalize(Object *obj)

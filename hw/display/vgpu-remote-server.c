@@ -283,22 +283,37 @@ static bool start_again(VgpuRemote *vr, Error **errp)
     return vgpu_server_start(vr, errp);
 }
 
-bool vgpu_server_context(VgpuRemote *vr, VgpuContext *ctx, int worker,
-                         int doorbell, Error **errp)
+static bool send_context(VgpuRemote *vr, struct proto_context_create *m,
+                         const char *name, int worker, int doorbell,
+                         Error **errp)
 {
-    struct proto_context_create m = {
-        .type = PROTO_CONTEXT_CREATE, .context = ctx->id,
-    };
     int fds[] = { worker, doorbell };
     int err;
 
     if (vr->server_sock < 0 && !start_again(vr, errp)) {
         return false;
     }
-    pstrcpy(m.name, sizeof(m.name), ctx->name);
-    err = proto_send(vr->server_sock, &m, fds, ARRAY_SIZE(fds));
+    pstrcpy(m->name, sizeof(m->name), name);
+    err = proto_send(vr->server_sock, m, fds, ARRAY_SIZE(fds));
     if (err) {
         error_setg_errno(errp, -err, PROGRAM " does not listen");
     }
     return err == 0;
+}
+
+bool vgpu_server_context(VgpuRemote *vr, VgpuContext *ctx, int worker,
+                         int doorbell, Error **errp)
+{
+    struct proto_context_create m = {
+        .type = PROTO_CONTEXT_CREATE, .context = ctx->id,
+    };
+
+    return send_context(vr, &m, ctx->name, worker, doorbell, errp);
+}
+
+bool vgpu_server_virgl(VgpuRemote *vr, int worker, int doorbell, Error **errp)
+{
+    struct proto_context_create m = { .type = PROTO_VIRGL_CREATE };
+
+    return send_context(vr, &m, "virgl", worker, doorbell, errp);
 }

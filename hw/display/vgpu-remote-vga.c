@@ -234,7 +234,7 @@ static void instance_init(Object *obj)
     virtio_instance_init_common(obj, &d->vdev, sizeof(d->vdev),
                                 TYPE_VGPU_REMOTE_DEVICE);
     VIRTIO_VGA_BASE(obj)->vgpu = VIRTIO_GPU_BASE(&d->vdev);
-    vgpu_remote_describe(obj);
+    vgpu_remote_describe(obj, &d->vdev);
 }
 
 /* Nobody can look at its regions any more: free those that are on the heap. */

@@ -78,19 +78,28 @@ static void stall_is_over(void *opaque)
 
 /* --- capsets ------------------------------------------------------------- */
 
-/* Both from constants: a stock driver that waits 5 s for them does without 3D. */
+/*
+ * All from copies: a stock driver that waits 5 s for them does without 3D. Ours
+ * is constant, virgl's came from a worker when the device was made.
+ */
 static uint32_t get_capset_info(VgpuRemote *vr,
                                 struct virtio_gpu_ctrl_command *cmd,
                                 const VgpuCommand *in)
 {
     struct virtio_gpu_resp_capset_info info = {
         .hdr.type = VIRTIO_GPU_RESP_OK_CAPSET_INFO,
-        .capset_id = VGPU_CAPSET_ID,
-        .capset_max_version = VGPU_CAPSET_VERSION,
-        .capset_max_size = sizeof(struct vgpu_capset),
     };
+    uint32_t index = in->capset_info.capset_index;
 
-    if (in->capset_info.capset_index != 0) {
+    if (vr->offers && index == 0) {
+        info.capset_id = VGPU_CAPSET_ID;
+        info.capset_max_version = VGPU_CAPSET_VERSION;
+        info.capset_max_size = sizeof(struct vgpu_capset);
+    } else if (vr->virgl.offers && index == vr->offers) {
+        info.capset_id = VIRGL_CAPSET_ID;
+        info.capset_max_version = vr->virgl.caps_version;
+        info.capset_max_size = vr->virgl.caps_size;
+    } else {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     virtio_gpu_ctrl_response(VIRTIO_GPU(vr), cmd, &info.hdr, sizeof(info));
@@ -100,22 +109,32 @@ static uint32_t get_capset_info(VgpuRemote *vr,
 static uint32_t get_capset(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                            const VgpuCommand *in)
 {
+    const VgpuVirgl *v = &vr->virgl;
     struct {
         struct virtio_gpu_ctrl_hdr hdr;
-        struct vgpu_capset capset;
+        union {
+            struct vgpu_capset ours;
+            uint8_t virgl[VIRGL_CAPS_MAX];
+        };
     } answer = {
         .hdr.type = VIRTIO_GPU_RESP_OK_CAPSET,
-        .capset.magic = VGPU_CAPSET_MAGIC,
-        .capset.protocol_version = VGPU_PROTOCOL_VERSION,
     };
+    uint32_t id = in->capset.capset_id, version = in->capset.capset_version;
+    size_t size;
 
-    QEMU_BUILD_BUG_ON(sizeof(answer) != sizeof(answer.hdr) +
-                                        sizeof(answer.capset));
-    if (in->capset.capset_id != VGPU_CAPSET_ID ||
-        in->capset.capset_version != VGPU_CAPSET_VERSION) {
+    if (vr->offers && id == VGPU_CAPSET_ID && version == VGPU_CAPSET_VERSION) {
+        answer.ours.magic = VGPU_CAPSET_MAGIC;
+        answer.ours.protocol_version = VGPU_PROTOCOL_VERSION;
+        size = sizeof(answer.ours);
+    } else if (v->offers && id == VIRGL_CAPSET_ID &&
+               version <= v->caps_version) { /* stock drivers say 0 */
+        memcpy(answer.virgl, v->caps, v->caps_size);
+        size = v->caps_size;
+    } else {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
-    virtio_gpu_ctrl_response(VIRTIO_GPU(vr), cmd, &answer.hdr, sizeof(answer));
+    virtio_gpu_ctrl_response(VIRTIO_GPU(vr), cmd, &answer.hdr,
+                             sizeof(answer.hdr) + size);
     return VGPU_ANSWERED;
 }
 
@@ -141,15 +160,22 @@ static const struct command {
     COMMAND(CTX_DETACH_RESOURCE, ctx_resource, vgpu_context_resource),
     COMMAND(SUBMIT_3D, submit, vgpu_context_submit),
     COMMAND(RESOURCE_CREATE_2D, create_2d, vgpu_blob_or_2d),
-    COMMAND(RESOURCE_UNREF, unref, vgpu_blob_unref),
+    COMMAND(RESOURCE_UNREF, unref, vgpu_virgl_resource_unref),
     COMMAND(RESOURCE_CREATE_BLOB, create_blob, vgpu_blob_create),
     COMMAND(RESOURCE_MAP_BLOB, map_blob, vgpu_blob_map),
     COMMAND(RESOURCE_UNMAP_BLOB, unmap_blob, vgpu_blob_unmap),
+    COMMAND(RESOURCE_CREATE_3D, create_3d, vgpu_virgl_resource_create),
+    COMMAND(RESOURCE_ATTACH_BACKING, attach_backing, vgpu_virgl_attach_backing),
+    COMMAND(RESOURCE_DETACH_BACKING, detach_backing, vgpu_virgl_detach_backing),
+    COMMAND(TRANSFER_TO_HOST_3D, transfer_3d, vgpu_virgl_put),
+    COMMAND(TRANSFER_FROM_HOST_3D, transfer_3d, vgpu_virgl_get),
+    COMMAND(SET_SCANOUT, set_scanout, vgpu_virgl_set_scanout),
+    COMMAND(RESOURCE_FLUSH, flush, vgpu_virgl_flush),
 };
 
 static const struct command *find_command(VgpuRemote *vr, uint32_t type)
 {
-    if (!vr->offers) {
+    if (!vr->offers && !vr->virgl.offers) {
         return NULL;
     }
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -192,8 +218,14 @@ static void process_cmd(VirtIOGPU *g, struct virtio_gpu_ctrl_command *cmd)
 
     VIRTIO_GPU_FILL_CMD(cmd->cmd_hdr);
     c = find_command(vr, cmd->cmd_hdr.type);
-    if (c) {
+    if (vr->virgl.n_held >= VGPU_VIRGL_HELD_MAX) {
+        answer = vgpu_virgl_stall(vr);
+    } else if (c) {
         answer = process_ours(vr, c, cmd);
+    }
+    /* 2D answers at once, and that would be for all that is held before it. */
+    if (answer == VGPU_2D && vgpu_held_is_behind(vr, &cmd->cmd_hdr)) {
+        answer = vgpu_virgl_stall(vr);
     }
     switch (answer) {
     case VGPU_2D:
@@ -288,10 +320,12 @@ static uint64_t get_features(VirtIODevice *vdev, uint64_t features, Error **errp
     VgpuRemoteClass *vrc = VGPU_REMOTE_DEVICE_GET_CLASS(vr);
 
     features = vrc->parent_get_features(vdev, features, errp);
-    if (vr->offers) {
+    if (vr->offers || vr->virgl.offers) {
         virtio_add_feature(&features, VIRTIO_GPU_F_VIRGL);
-        virtio_add_feature(&features, VIRTIO_GPU_F_RESOURCE_BLOB);
         virtio_add_feature(&features, VIRTIO_GPU_F_CONTEXT_INIT);
+    }
+    if (vr->offers) {
+        virtio_add_feature(&features, VIRTIO_GPU_F_RESOURCE_BLOB);
     }
     return features;
 }
@@ -337,8 +371,30 @@ static bool start_server(VgpuRemote *vr, Error **errp)
         return false;
     }
     warn_reportf_err(err, "vgpu-remote: no program in the guest can use the "
-                     "host's device: ");
+                     "host's device, and there is 2D only: ");
     return true;
+}
+
+/* Whether there is an emulated GPU, which the user may have asked for. */
+static void probe_virgl(VgpuRemote *vr)
+{
+    Error *err = NULL;
+
+    if (vr->backend == VGPU_BACKEND_REMOTE) {
+        return;
+    }
+    vr->virgl.offers = vr->server_sock >= 0 && vgpu_virgl_probe(vr, &err);
+    if (err) {
+        warn_reportf_err(err, "vgpu-remote: the guest's own driver has 2D only, "
+                         "there is no emulated GPU: ");
+    }
+}
+
+static void finish_parts(VgpuRemote *vr)
+{
+    vgpu_blobs_finish(vr);
+    vgpu_contexts_finish(vr);
+    vgpu_virgl_finish(vr);
 }
 
 static void unrealize(DeviceState *dev);
@@ -351,18 +407,21 @@ static void realize(DeviceState *dev, Error **errp)
 
     vr->offers = vr->backend != VGPU_BACKEND_EMULATION;
     vr->fds_max = vgpu_fds_allowed();
-    if (vr->offers && !start_server(vr, errp)) {
+    if (!start_server(vr, errp)) {
         return;
     }
-    g->parent_obj.virtio_config.num_capsets = vr->offers;
+    vgpu_virgl_init(vr);
+    vgpu_contexts_init(vr);
+    vgpu_blobs_init(vr);
+    probe_virgl(vr);
+    g->parent_obj.virtio_config.num_capsets = vr->offers + vr->virgl.offers;
     virtio_gpu_device_realize(dev, errp);
     if (*errp) {
         vgpu_server_close(vr);
+        finish_parts(vr);
         return;
     }
     enlarge_queues(g);
-    vgpu_contexts_init(vr);
-    vgpu_blobs_init(vr);
     vr->stall_timer = timer_new_ms(QEMU_CLOCK_REALTIME, stall_is_over, vr);
     vr->resume_bh = virtio_bh_io_new_guarded(dev, resume, g);
     vmstate_register(VMSTATE_IF(dev), VMSTATE_INSTANCE_ID_ANY,
@@ -378,6 +437,7 @@ static void forget_guest(VgpuRemote *vr)
     vr->stalled = NULL;
     timer_del(vr->stall_timer);
     qemu_bh_cancel(vr->resume_bh);
+    vgpu_virgl_reset(vr);
     vgpu_contexts_destroy_all(vr);
     vgpu_blobs_destroy_all(vr);
 }
@@ -405,8 +465,7 @@ static void unrealize(DeviceState *dev)
     reset(VIRTIO_DEVICE(dev));
     vgpu_server_close(vr);
     vgpu_window_remove(vr);
-    vgpu_blobs_finish(vr);
-    vgpu_contexts_finish(vr);
+    finish_parts(vr);
     g_clear_pointer(&vr->stall_timer, timer_free);
     g_clear_pointer(&vr->resume_bh, qemu_bh_delete);
     for (uint32_t i = 0; i < b->conf.max_outputs; i++) {
@@ -419,7 +478,20 @@ static const Property properties[] = {
     DEFINE_PROP_UNSIGNED("backend", VgpuRemote, backend, VGPU_BACKEND_AUTO,
                          vgpu_prop_backend, VgpuBackend),
     DEFINE_PROP_STRING("server", VgpuRemote, server),
+    DEFINE_PROP_UINT32("watchdog", VgpuRemote, virgl.hang_ms,
+                       VGPU_VIRGL_HANG_MS),
 };
+
+static char *get_status(Object *obj, Error **errp)
+{
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(obj);
+
+    if (!DEVICE(obj)->realized) {
+        error_setg(errp, "status: the device is not there yet");
+        return NULL;
+    }
+    return vgpu_virgl_status(vr);
+}
 
 static void instance_init(Object *obj)
 {
@@ -429,6 +501,7 @@ static void instance_init(Object *obj)
     vr->server_sock = -1;
     vr->server_tried_ms = INT64_MIN / 2;
     vr->reported_ms = INT64_MIN / 2;
+    object_property_add_str(obj, "status", get_status, NULL);
 }
 
 static void class_init(ObjectClass *klass, void *data)
@@ -447,6 +520,7 @@ static void class_init(ObjectClass *klass, void *data)
     vdc->get_features = get_features;
     vbc->gl_flushed = gl_flushed;
     vgc->process_cmd = process_cmd;
+    vgc->update_cursor_data = vgpu_virgl_cursor;
     dc->desc = "virtio-gpu that computes on the host's device";
     dc->hotpluggable = true;
     device_class_set_props(dc, properties);

@@ -14,6 +14,7 @@
  *   vgpu-remote-fence.c    commands that are answered when a ring has moved on
  *   vgpu-remote-blob.c     blob resources, and the BAR they are mapped in
  *   vgpu-remote-server.c   the connection to vgpu-remoted
+ *   vgpu-remote-virgl*.c   the emulated GPU: see vgpu-remote-virgl.h
  *   vgpu-remote-pci.c, vgpu-remote-vga.c   the two types a user plugs in
  *
  * Everything runs with the BQL held, and, but for reset, in the main loop.
@@ -35,12 +36,12 @@
 #include "api/proto.h"
 #include "api/ring.h"
 #include "api/vgpu.h"
+#include "hw/display/vgpu-remote-virgl.h"
 #include "qom/object.h"
 
 #define TYPE_VGPU_REMOTE_DEVICE "vgpu-remote-device"
 OBJECT_DECLARE_TYPE(VgpuRemote, VgpuRemoteClass, VGPU_REMOTE_DEVICE)
 
-typedef struct VgpuContext VgpuContext;
 typedef struct VgpuBlob VgpuBlob;
 typedef struct VgpuFence VgpuFence;
 
@@ -65,8 +66,9 @@ typedef enum VgpuBackend {
 struct VgpuRemote {
     VirtIOGPU parent_obj;
 
+    VgpuBackend backend; /* may be changed at any time: for new contexts */
+
     /* constant after realize */
-    VgpuBackend backend;
     char *server;        /* "unix:PATH"; NULL or empty: a private one */
     bool offers;         /* whether the guest is offered our capset at all */
     unsigned fds_max;
@@ -91,6 +93,8 @@ struct VgpuRemote {
     VgpuContext *stalled;
     QEMUTimer *stall_timer;
     QEMUBH *resume_bh;
+
+    VgpuVirgl virgl;
 
     int64_t reported_ms;     /* when something was last said on stderr */
 };
@@ -117,8 +121,12 @@ struct VgpuContext {
     /* constant after create */
     VgpuRemote *vr;
     uint32_t id;
-    bool plain; /* context_init 0, for 2D: it has an id and nothing else */
+    bool plain; /* not of our capset: for 2D, or virgl */
     char name[VGPU_NAME_MAX];
+
+    /* a plain context may have: see vgpu-remote-virgl.c */
+    GHashTable *attached; /* resources, until it is used for 3D */
+    uint32_t generation;  /* of the virgl worker that knows it; 0: none */
 
     /* a context of our capset has: */
     int sock;               /* to the worker; -1: the context is lost */
@@ -168,6 +176,12 @@ typedef union VgpuCommand {
     struct virtio_gpu_resource_create_blob create_blob;
     struct virtio_gpu_resource_map_blob map_blob;
     struct virtio_gpu_resource_unmap_blob unmap_blob;
+    struct virtio_gpu_resource_create_3d create_3d;
+    struct virtio_gpu_transfer_host_3d transfer_3d;
+    struct virtio_gpu_resource_attach_backing attach_backing;
+    struct virtio_gpu_resource_detach_backing detach_backing;
+    struct virtio_gpu_set_scanout set_scanout;
+    struct virtio_gpu_resource_flush flush;
 } VgpuCommand;
 
 /* What a handler may return beside the VIRTIO_GPU_RESP_* to answer with. */
@@ -186,6 +200,10 @@ VgpuHandler vgpu_context_create, vgpu_context_destroy, vgpu_context_resource;
 VgpuHandler vgpu_context_submit;
 VgpuHandler vgpu_blob_create, vgpu_blob_map, vgpu_blob_unmap;
 VgpuHandler vgpu_blob_unref, vgpu_blob_or_2d;
+VgpuHandler vgpu_virgl_resource_create, vgpu_virgl_resource_unref;
+VgpuHandler vgpu_virgl_attach_backing, vgpu_virgl_detach_backing;
+VgpuHandler vgpu_virgl_put, vgpu_virgl_get, vgpu_virgl_submit;
+VgpuHandler vgpu_virgl_set_scanout, vgpu_virgl_flush;
 
 /** vgpu_stall: suspend the queue until @ctx moves on or is late. */
 uint32_t vgpu_stall(VgpuRemote *vr, VgpuContext *ctx);
@@ -232,13 +250,19 @@ extern const PropertyInfo vgpu_prop_backend;
  */
 bool vgpu_remote_check(VgpuRemote *vr, Error **errp);
 
+/** vgpu_backend_name: "auto" and so on. */
+const char *vgpu_backend_name(VgpuBackend backend);
+
 /** vgpu_remote_describe: the texts of -device TYPE,help, for a PCI type. */
-void vgpu_remote_describe(Object *obj);
+void vgpu_remote_describe(Object *obj, VgpuRemote *vr);
 
 /* --- contexts: vgpu-remote-context.c ------------------------------------- */
 
 /** vgpu_context_find: the context @id of our capset, lost or not, or NULL. */
 VgpuContext *vgpu_context_find(VgpuRemote *vr, uint32_t id);
+
+/** vgpu_context_find_plain: a context that is not of our capset, or NULL. */
+VgpuContext *vgpu_context_find_plain(VgpuRemote *vr, uint32_t id);
 
 /** vgpu_context_add_plain: after migration. Returns false if @id is taken. */
 bool vgpu_context_add_plain(VgpuRemote *vr, uint32_t id);
@@ -332,6 +356,9 @@ bool vgpu_server_start(VgpuRemote *vr, Error **errp);
  */
 bool vgpu_server_context(VgpuRemote *vr, VgpuContext *ctx, int worker,
                          int doorbell, Error **errp);
+
+/** vgpu_server_virgl: the same for this device's virgl worker. */
+bool vgpu_server_virgl(VgpuRemote *vr, int worker, int doorbell, Error **errp);
 
 void vgpu_server_close(VgpuRemote *vr);
 

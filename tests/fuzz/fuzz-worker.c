@@ -22,6 +22,7 @@
 #include "log.h"
 #include "memory.h"
 #include "session.h"
+#include "virgl_worker.h"
 #include "worker.h"
 
 #define MEMORY_MAX (1u << 20)
@@ -87,6 +88,7 @@ const char *isolate_worker(const struct isolation *iso, const char *directory)
 /* --- a session that only keeps what it is given ------------------------------------ */
 
 const struct session_api cl_api = { .name = "none" };
+const struct session_api virgl_api = { .name = "none" };
 
 struct session {
     struct session_params p;

@@ -1,0 +1,723 @@
+/*
+ * The virgl worker as the device sees it: a socket, a ring of which the device is
+ * the producer, and completions.
+ *
+ *   OFF       no worker; the first message starts one
+ *   STARTING  asked for: ring and staging memory, then START; the queue waits
+ *   READY     messages go into the ring
+ *
+ * The worker is believed in nothing. Memory that it makes is sealed and mapped
+ * with a size of our own; of what it writes, positions and completions are
+ * read once and checked; whoever breaks the protocol, or does not move for too
+ * long while something waits for it, is given up.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "hw/display/vgpu-remote.h"
+
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "trace/trace-hw_display_vgpu_remote.h"
+
+#define PACKETS_MAX 16
+#define FDS         4 /* socket, three eventfds */
+
+static int64_t now_ms(void)
+{
+    return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+}
+
+/* --- progress ---------------------------------------------------------------- */
+
+static uint32_t worker_head(VgpuVirgl *v)
+{
+    return v->ring ? qatomic_load_acquire(&ring_slot(v->ring, 0)->done) : 0;
+}
+
+static uint32_t worker_done(VgpuVirgl *v)
+{
+    return v->ring
+               ? qatomic_load_acquire(&ring_slot(v->ring, VIRGL_DONE_SLOT)->done)
+               : 0;
+}
+
+static void watch(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    if (!timer_pending(v->watchdog)) {
+        v->watched_head = worker_head(v);
+        v->watched_done = worker_done(v);
+        timer_mod(v->watchdog, now_ms() + (v->state == VGPU_VIRGL_STARTING
+                                           ? VGPU_VIRGL_START_MS : v->hang_ms));
+    }
+}
+
+static void serve_done(VgpuRemote *vr);
+
+/* From time to time, while anything waits; an idle device has no timer. */
+static void watchdog(void *opaque)
+{
+    VgpuRemote *vr = opaque;
+    VgpuVirgl *v = &vr->virgl;
+    bool moved = worker_head(v) != v->watched_head ||
+                 worker_done(v) != v->watched_done;
+
+    serve_done(vr); /* what nobody waits for may lie there for long */
+    if (v->state == VGPU_VIRGL_OFF || (v->n_jobs == 0 && !v->stalled)) {
+        return;
+    }
+    if (!moved || v->state == VGPU_VIRGL_STARTING) {
+        vgpu_virgl_lose(vr, "its worker does not answer");
+        return;
+    }
+    watch(vr);
+}
+
+static void moved_on(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    vgpu_screens_kick(vr);
+    if (v->stalled) {
+        v->stalled = false;
+        qemu_bh_schedule(vr->resume_bh);
+    }
+}
+
+uint32_t vgpu_virgl_stall(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    v->stalled = true;
+    watch(vr);
+    /* Whatever it is that is waited for, a completion is a reason to look. */
+    if (v->ring && v->n_jobs &&
+        ring_slot_arm(ring_slot(v->ring, VIRGL_DONE_SLOT), v->done_seen + 1)) {
+        event_notifier_set(&v->done);
+    }
+    return VGPU_STALL;
+}
+
+/* --- memory ------------------------------------------------------------------ */
+
+static bool send_packet(VgpuRemote *vr, const void *m, int fd)
+{
+    int err = proto_send(vr->virgl.sock, m, &fd, fd >= 0 ? 1 : 0);
+
+    if (err) {
+        vgpu_virgl_lose(vr, err == -EPIPE ? "its worker has ended"
+                                          : "its worker does not listen");
+    }
+    return err == 0;
+}
+
+static VgpuMemory *ask(VgpuRemote *vr, uint64_t id, uint64_t size,
+                       VgpuMemoryReady *ready, void *opaque)
+{
+    VgpuVirgl *v = &vr->virgl;
+    struct proto_blob_create m = { .type = PROTO_BLOB_CREATE, .blob = id };
+    VgpuMemory *memory = g_new0(VgpuMemory, 1);
+
+    memory->refs = 2; /* the caller's, and the list's */
+    memory->id = id;
+    memory->size = m.size = ROUND_UP(size, qemu_real_host_page_size());
+    memory->ready = ready;
+    memory->opaque = opaque;
+    QSIMPLEQ_INSERT_TAIL(&v->asked, memory, next);
+    return send_packet(vr, &m, -1) ? memory : NULL;
+}
+
+VgpuMemory *vgpu_memory_ask(VgpuRemote *vr, uint64_t size,
+                            VgpuMemoryReady *ready, void *opaque)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    if (v->state != VGPU_VIRGL_READY || size > VGPU_BLOB_SIZE_MAX) {
+        return NULL;
+    }
+    return ask(vr, v->next_memory++, size, ready, opaque);
+}
+
+VgpuMemory *vgpu_memory_ref(VgpuMemory *m)
+{
+    m->refs++;
+    return m;
+}
+
+void vgpu_memory_unref(VgpuMemory *m)
+{
+    if (m && --m->refs == 0) {
+        if (m->map) {
+            munmap(m->map, m->size);
+        }
+        g_free(m);
+    }
+}
+
+void vgpu_memory_give_back(VgpuRemote *vr, VgpuMemory *m)
+{
+    struct proto_blob_destroy destroy = { .type = PROTO_BLOB_DESTROY };
+
+    if (!m) {
+        return;
+    }
+    destroy.blob = m->id;
+    vgpu_memory_unref(m);
+    if (vr->virgl.state == VGPU_VIRGL_READY) {
+        send_packet(vr, &destroy, -1);
+    }
+}
+
+/* Returns NULL or what is wrong with it. Closes @fd. */
+static const char *memory_created(VgpuRemote *vr,
+                                  const struct proto_blob_created *c, int fd)
+{
+    VgpuVirgl *v = &vr->virgl;
+    VgpuMemory *m = QSIMPLEQ_FIRST(&v->asked);
+    const char *why = NULL;
+
+    if (!m || m->id != c->blob) {
+        why = "its worker answers what was not asked";
+    } else if (fd < 0) {
+        m->failed = true;
+    } else if (proto_check_blob(fd, m->size) < 0) {
+        why = "its worker's memory is too small or not sealed";
+    } else {
+        m->map = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (m->map == MAP_FAILED) {
+            m->map = NULL;
+            m->failed = true;
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (!why) {
+        QSIMPLEQ_REMOVE_HEAD(&v->asked, next);
+        if (m->refs > 1) {
+            m->ready(vr, m->opaque);
+        }
+        vgpu_memory_unref(m);
+    }
+    return why;
+}
+
+/* --- completions --------------------------------------------------------------- */
+
+static void job_finish(VgpuRemote *vr, VgpuJob *job,
+                       const struct virgl_done *done)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    VgpuJob was = *job;
+
+    memset(job, 0, sizeof(*job));
+    v->n_jobs--;
+    v->n_wanted -= was.wanted;
+    was.done(vr, &was, done);
+    vgpu_staging_free(vr, &was);
+    vgpu_backing_unref(was.backing);
+}
+
+/* Take what has been completed. Returns NULL or what is wrong. */
+static const char *reap(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+    uint32_t generation = v->generation;
+    uint32_t end = worker_done(v);
+
+    if (end - v->done_seen > VIRGL_DONE_ENTRIES) {
+        return "its worker counts wrong";
+    }
+    while (v->done_seen != end && v->generation == generation && v->ring) {
+        struct virgl_done done =
+            *(volatile struct virgl_done *)virgl_done_at(v->ring, v->done_seen);
+        VgpuJob *job = done.token - 1 < ARRAY_SIZE(v->jobs)
+                           ? &v->jobs[done.token - 1] : NULL;
+
+        v->done_seen++;
+        if (!job || !job->busy) {
+            return "its worker completes what was not asked";
+        }
+        job_finish(vr, job, &done);
+    }
+    return NULL;
+}
+
+/* Take completions until the worker is sure to signal the next that is wanted. */
+static void serve_done(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+    const char *why;
+
+    if (!v->ring) {
+        return;
+    }
+    do {
+        why = reap(vr);
+    } while (!why && v->ring && v->n_wanted &&
+             ring_slot_arm(ring_slot(v->ring, VIRGL_DONE_SLOT),
+                           v->done_seen + 1));
+    if (why) {
+        vgpu_virgl_lose(vr, why);
+        return;
+    }
+    vgpu_held_flush(vr);
+    moved_on(vr);
+}
+
+static void done_signalled(EventNotifier *e)
+{
+    event_notifier_test_and_clear(e);
+    serve_done(container_of(e, VgpuRemote, virgl.done));
+}
+
+static void space_signalled(EventNotifier *e)
+{
+    event_notifier_test_and_clear(e);
+    moved_on(container_of(e, VgpuRemote, virgl.space));
+}
+
+/* --- the socket ---------------------------------------------------------------- */
+
+static const char *serve_packet(VgpuRemote *vr, union proto_any *m, int fd)
+{
+    switch (m->type) {
+    case PROTO_BLOB_CREATED:
+        return memory_created(vr, &m->blob_created, fd);
+    case PROTO_LOST:
+        return m->lost.text;
+    default:
+        if (fd >= 0) {
+            close(fd);
+        }
+        return "its worker broke the protocol";
+    }
+}
+
+static void readable(void *opaque)
+{
+    VgpuRemote *vr = opaque;
+    VgpuVirgl *v = &vr->virgl;
+    uint32_t generation = v->generation;
+    const char *why = NULL;
+    union proto_any m;
+
+    for (int i = 0; i < PACKETS_MAX && !why && v->state != VGPU_VIRGL_OFF &&
+                    v->generation == generation; i++) {
+        int fds[PROTO_FDS_MAX];
+        int got = proto_recv(v->sock, &m, fds);
+
+        if (got == -EAGAIN) {
+            break;
+        }
+        why = got == 1 ? serve_packet(vr, &m, fds[0])
+                       : got == 0 ? "its worker has ended" : strerror(-got);
+    }
+    if (why) {
+        vgpu_virgl_lose(vr, why);
+    }
+}
+
+/* --- the start ----------------------------------------------------------------- */
+
+static void start_done(VgpuRemote *vr, VgpuJob *job,
+                       const struct virgl_done *done)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    if (v->state != VGPU_VIRGL_STARTING) {
+        return; /* lost meanwhile */
+    }
+    if (done->status || done->b == 0 || done->b > sizeof(v->caps)) {
+        vgpu_virgl_lose(vr, "its worker finds no EGL or OpenGL that "
+                        "virglrenderer can use");
+        return;
+    }
+    v->state = VGPU_VIRGL_READY;
+    timer_del(v->watchdog);
+    if (v->caps_size == 0) {
+        v->caps_version = done->a;
+        v->caps_size = done->b;
+        memcpy(v->caps, ring_reply(v->ring, VIRGL_CAPS_SLOT), done->b);
+    }
+    trace_vgpu_remote_virgl_ready(v->generation, v->caps_version,
+                                  v->caps_size);
+}
+
+static bool send_message(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
+                         const VgpuJob *job);
+
+static void staging_ready(VgpuRemote *vr, void *opaque)
+{
+    VgpuVirgl *v = &vr->virgl;
+    VgpuJob job = { .done = start_done, .wanted = true };
+    VgpuMessage m;
+
+    if (!v->ring || !v->staging || !v->staging->map) {
+        vgpu_virgl_lose(vr, "its worker has no memory");
+        return;
+    }
+    if (send_message(vr, &m, 0, &job)) {
+        vgpu_virgl_end(vr, &m, VIRGL_START);
+    }
+}
+
+static void ring_ready(VgpuRemote *vr, void *opaque)
+{
+    VgpuVirgl *v = &vr->virgl;
+    const char *why = "its worker has no memory";
+
+    if (v->ring_memory->map) {
+        why = ring_producer_init(&v->producer, v->ring_memory->map,
+                                 VIRGL_RING_SIZE);
+    }
+    if (why) {
+        vgpu_virgl_lose(vr, why);
+    } else {
+        v->ring = v->ring_memory->map;
+    }
+}
+
+static void close_fds(VgpuVirgl *v)
+{
+    if (v->sock >= 0) {
+        qemu_set_fd_handler(v->sock, NULL, NULL, NULL);
+        close(v->sock);
+        v->sock = -1;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        EventNotifier *e = (EventNotifier *[]) {
+            &v->doorbell, &v->space, &v->done }[i];
+
+        if (e->initialized) {
+            event_notifier_set_handler(e, NULL);
+            event_notifier_cleanup(e);
+        }
+    }
+}
+
+static bool open_fds(VgpuRemote *vr, Error **errp)
+{
+    VgpuVirgl *v = &vr->virgl;
+    int pair[2];
+    bool ok;
+
+    if (event_notifier_init(&v->doorbell, 0) < 0 ||
+        event_notifier_init(&v->space, 0) < 0 ||
+        event_notifier_init(&v->done, 0) < 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                   pair) < 0) {
+        error_setg_errno(errp, errno, "no files for a virgl worker");
+        return false;
+    }
+    v->sock = pair[0];
+    ok = vgpu_server_virgl(vr, pair[1], event_notifier_get_fd(&v->doorbell),
+                           errp);
+    close(pair[1]);
+    return ok;
+}
+
+static bool start(VgpuRemote *vr, Error **errp)
+{
+    VgpuVirgl *v = &vr->virgl;
+    struct proto_ring_event event = { .type = PROTO_RING_EVENT };
+
+    if (v->given_up) {
+        error_setg(errp, "%d virgl workers ended within a minute",
+                   VGPU_VIRGL_CRASHES);
+        return false;
+    }
+    if (!vgpu_charge(vr, FDS)) {
+        error_setg(errp, "no files left for a virgl worker");
+        return false;
+    }
+    if (!open_fds(vr, errp)) {
+        close_fds(v);
+        vgpu_uncharge(vr, FDS);
+        return false;
+    }
+    v->state = VGPU_VIRGL_STARTING;
+    v->generation++;
+    v->next_memory = VIRGL_BLOB_FIRST;
+    v->done_seen = v->watched_head = v->watched_done = 0;
+    v->staging_head = v->staging_tail = 0;
+    trace_vgpu_remote_virgl_start(v->generation);
+    qemu_set_fd_handler(v->sock, readable, NULL, vr);
+    event_notifier_set_handler(&v->space, space_signalled);
+    event_notifier_set_handler(&v->done, done_signalled);
+    event.ring = 0;
+    if (!send_packet(vr, &event, event_notifier_get_fd(&v->space))) {
+        goto lost;
+    }
+    event.ring = VIRGL_DONE_SLOT;
+    if (!send_packet(vr, &event, event_notifier_get_fd(&v->done))) {
+        goto lost;
+    }
+    v->ring_memory = ask(vr, VGPU_BLOB_RING, VIRGL_RING_SIZE, ring_ready, NULL);
+    if (!v->ring_memory) {
+        goto lost;
+    }
+    v->staging = ask(vr, VIRGL_STAGING, VGPU_VIRGL_STAGING, staging_ready, NULL);
+    if (!v->staging) {
+        goto lost;
+    }
+    watch(vr);
+    return true;
+
+lost:
+    error_setg(errp, "the virgl worker ended at once");
+    return false;
+}
+
+bool vgpu_virgl_probe(VgpuRemote *vr, Error **errp)
+{
+    VgpuVirgl *v = &vr->virgl;
+    int64_t end = now_ms() + VGPU_VIRGL_START_MS;
+
+    v->why = NULL;
+    if (!start(vr, errp)) {
+        return false;
+    }
+    while (v->state == VGPU_VIRGL_STARTING && now_ms() < end) {
+        struct pollfd fds[] = {
+            { .fd = v->sock, .events = POLLIN },
+            { .fd = event_notifier_get_fd(&v->done), .events = POLLIN },
+        };
+
+        if (poll(fds, ARRAY_SIZE(fds), end - now_ms()) > 0) {
+            if (fds[0].revents) {
+                readable(vr);
+            } else {
+                done_signalled(&v->done);
+            }
+        }
+    }
+    if (v->state != VGPU_VIRGL_READY) {
+        error_setg(errp, "%s", v->why ? v->why : "its worker does not answer");
+    }
+    g_clear_pointer(&v->why, g_free);
+    vgpu_virgl_lose(vr, NULL);
+    return v->caps_size != 0;
+}
+
+/* --- the end ------------------------------------------------------------------- */
+
+/* Whether there were too many of late; remembers this one. */
+static bool count_crash(VgpuVirgl *v)
+{
+    unsigned at = v->n_crashes++ % VGPU_VIRGL_CRASHES;
+    int64_t oldest = v->crashes[at];
+
+    v->crashes[at] = now_ms();
+    return v->n_crashes > VGPU_VIRGL_CRASHES && now_ms() - oldest < 60000;
+}
+
+static void report(VgpuRemote *vr, const char *text)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    v->resets++;
+    vgpu_report(vr, "the guest's OpenGL is lost: %s", text);
+    if (count_crash(v) && !v->given_up) {
+        v->given_up = true;
+        error_report("vgpu-remote: %d virgl workers ended within a minute: the "
+                     "guest has no OpenGL until it is reset, and goes on in 2D",
+                     VGPU_VIRGL_CRASHES);
+    }
+}
+
+void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
+{
+    VgpuVirgl *v = &vr->virgl;
+    static const struct virgl_done lost = { .status = EPIPE };
+    bool probing = v->caps_size == 0;
+
+    if (v->state == VGPU_VIRGL_OFF) {
+        return;
+    }
+    trace_vgpu_remote_virgl_lost(v->generation, text ? text : "");
+    v->state = VGPU_VIRGL_OFF;
+    timer_del(v->watchdog);
+    close_fds(v);
+    vgpu_uncharge(vr, FDS);
+    v->contexts = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(v->jobs); i++) {
+        if (v->jobs[i].busy) {
+            job_finish(vr, &v->jobs[i], &lost);
+        }
+    }
+    while (!QSIMPLEQ_EMPTY(&v->asked)) {
+        VgpuMemory *m = QSIMPLEQ_FIRST(&v->asked);
+
+        QSIMPLEQ_REMOVE_HEAD(&v->asked, next);
+        m->failed = true;
+        vgpu_memory_unref(m);
+    }
+    vgpu_screens_lost(vr);
+    g_clear_pointer(&v->large, vgpu_memory_unref);
+    v->large_used = false;
+    g_clear_pointer(&v->staging, vgpu_memory_unref);
+    g_clear_pointer(&v->ring_memory, vgpu_memory_unref);
+    v->ring = NULL;
+    if (text && probing) {
+        g_free(v->why);
+        v->why = g_strdup(text);
+    } else if (text) {
+        report(vr, text);
+    }
+    vgpu_held_flush(vr);
+    if (v->stalled) {
+        v->stalled = false;
+        qemu_bh_schedule(vr->resume_bh);
+    }
+}
+
+/* --- messages ------------------------------------------------------------------ */
+
+static uint32_t free_job(VgpuVirgl *v)
+{
+    uint32_t n = v->next_job;
+
+    while (v->jobs[n].busy) {
+        n = (n + 1) % ARRAY_SIZE(v->jobs);
+    }
+    v->next_job = (n + 1) % ARRAY_SIZE(v->jobs);
+    return n;
+}
+
+/* There is a ring, and a token if one is wanted. False: no room in the ring. */
+static bool send_message(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
+                         const VgpuJob *job)
+{
+    VgpuVirgl *v = &vr->virgl;
+    uint32_t token = 0;
+
+    payload += 8; /* the token */
+    m->size = ROUND_UP(sizeof(*m->header) + payload, RING_ALIGN);
+    m->header = ring_reserve(&v->producer, m->size);
+    if (!m->header) {
+        return false;
+    }
+    memset(m->header, 0, sizeof(*m->header));
+    m->header->size = m->size;
+    m->header->payload = payload;
+    m->header->api = VGPU_API_VIRGL;
+    m->job = NULL;
+    if (job) {
+        uint32_t n = free_job(v);
+
+        m->job = &v->jobs[n];
+        *m->job = *job;
+        m->job->busy = true;
+        v->n_jobs++;
+        v->n_wanted += job->wanted;
+        token = n + 1;
+    }
+    wire_out_init(&m->out, m->header + 1, payload);
+    wire_put(&m->out, token);
+    return true;
+}
+
+uint32_t vgpu_virgl_ready(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+    Error *err = NULL;
+
+    if (v->state == VGPU_VIRGL_OFF && !start(vr, &err)) {
+        vgpu_report(vr, "no OpenGL for the guest: %s", error_get_pretty(err));
+        error_free(err);
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    }
+    return v->state == VGPU_VIRGL_READY ? 0 : vgpu_virgl_stall(vr);
+}
+
+uint32_t vgpu_virgl_begin(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
+                          const VgpuJob *job)
+{
+    VgpuVirgl *v = &vr->virgl;
+    uint32_t error = vgpu_virgl_ready(vr);
+    uint32_t size = ROUND_UP(sizeof(*m->header) + payload + 8, RING_ALIGN);
+
+    if (error) {
+        return error;
+    }
+    if (job && v->n_jobs == ARRAY_SIZE(v->jobs)) {
+        serve_done(vr);
+        if (v->state != VGPU_VIRGL_READY ||
+            v->n_jobs == ARRAY_SIZE(v->jobs)) {
+            return vgpu_virgl_stall(vr);
+        }
+    }
+    while (!send_message(vr, m, payload, job)) {
+        if (!ring_slot_arm(ring_slot(v->ring, 0),
+                           ring_space_position(&v->producer, size))) {
+            return vgpu_virgl_stall(vr);
+        }
+    }
+    return 0;
+}
+
+bool vgpu_virgl_try(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
+                    const VgpuJob *job)
+{
+    VgpuVirgl *v = &vr->virgl;
+    uint32_t size = ROUND_UP(sizeof(*m->header) + payload + 8, RING_ALIGN);
+
+    if (v->state != VGPU_VIRGL_READY || v->n_jobs == ARRAY_SIZE(v->jobs)) {
+        return false;
+    }
+    return send_message(vr, m, payload, job) ||
+           (ring_slot_arm(ring_slot(v->ring, 0),
+                          ring_space_position(&v->producer, size)) &&
+            send_message(vr, m, payload, job));
+}
+
+void vgpu_virgl_end(VgpuRemote *vr, VgpuMessage *m, enum virgl_call call)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    assert(!m->out.bad);
+    m->header->call = call;
+    memset(m->out.p, 0, (uint8_t *)m->header + m->size - m->out.p);
+    v->commands++;
+    if (ring_commit(&v->producer, m->size)) {
+        event_notifier_set(&v->doorbell);
+    }
+    if (m->job) {
+        watch(vr);
+        if (m->job->wanted &&
+            ring_slot_arm(ring_slot(v->ring, VIRGL_DONE_SLOT),
+                          v->done_seen + 1)) {
+            /* Not from here: whoever called has yet to hold his command. */
+            event_notifier_set(&v->done);
+        }
+    }
+}
+
+/* --- storage ------------------------------------------------------------------- */
+
+void vgpu_virgl_init(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    v->sock = -1;
+    QSIMPLEQ_INIT(&v->asked);
+    QTAILQ_INIT(&v->held);
+    v->resources = g_hash_table_new(NULL, NULL);
+    v->watchdog = timer_new_ms(QEMU_CLOCK_REALTIME, watchdog, vr);
+}
+
+void vgpu_virgl_finish(VgpuRemote *vr)
+{
+    g_clear_pointer(&vr->virgl.resources, g_hash_table_destroy);
+    g_clear_pointer(&vr->virgl.watchdog, timer_free);
+}

@@ -1,0 +1,386 @@
+/*
+ * Commands of the emulated GPU: contexts, resources, submissions.
+ *
+ * A stock driver makes contexts for its 2D, too: they are only ids here until
+ * one is used for 3D ("begun"), so that a guest that never does has no worker
+ * and can be saved. What was attached to it before is told to the worker then.
+ *
+ * The worker's contexts and resources are those of one generation: when it is
+ * lost they are, and what names them is refused, until the guest makes new ones.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+
+#include "hw/display/vgpu-remote.h"
+
+#include "qapi/error.h"
+#include "qemu/iov.h"
+#include "trace/trace-hw_display_vgpu_remote.h"
+
+/* --- contexts ---------------------------------------------------------------------- */
+
+static uint32_t send_pair(VgpuRemote *vr, enum virgl_call call,
+                          uint32_t context, uint32_t resource)
+{
+    VgpuMessage m;
+    uint32_t error = vgpu_virgl_begin(vr, &m, 16, NULL);
+
+    if (!error) {
+        wire_put(&m.out, context);
+        wire_put(&m.out, resource);
+        vgpu_virgl_end(vr, &m, call);
+    }
+    return error;
+}
+
+/* As far as it goes: called again, it begins at the front, which does no harm. */
+static uint32_t send_attached(VgpuRemote *vr, VgpuContext *ctx)
+{
+    GHashTableIter iter;
+    gpointer id;
+
+    if (!ctx->attached) {
+        return 0;
+    }
+    g_hash_table_iter_init(&iter, ctx->attached);
+    while (g_hash_table_iter_next(&iter, &id, NULL)) {
+        VgpuVirglResource *r = vgpu_virgl_find(vr, GPOINTER_TO_UINT(id));
+        uint32_t error = 0;
+
+        if (r && r->generation == vr->virgl.generation) {
+            error = send_pair(vr, VIRGL_ATTACH, ctx->id, r->args.id);
+        }
+        if (error) {
+            return error;
+        }
+    }
+    vr->virgl.n_attached -= g_hash_table_size(ctx->attached);
+    g_clear_pointer(&ctx->attached, g_hash_table_destroy);
+    return 0;
+}
+
+static uint32_t send_create(VgpuRemote *vr, VgpuContext *ctx)
+{
+    VgpuMessage m;
+    uint32_t error;
+    Error *err = NULL;
+
+    if (vr->backend == VGPU_BACKEND_REMOTE || !vr->virgl.offers) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+    }
+    error = vgpu_virgl_begin(vr, &m, 8 + VGPU_NAME_MAX, NULL);
+    if (error) {
+        return error;
+    }
+    wire_put(&m.out, ctx->id);
+    wire_put_bytes(&m.out, ctx->name, VGPU_NAME_MAX);
+    if (!vgpu_hold(vr, ctx->name, &err)) {
+        vgpu_report(vr, "no OpenGL for '%s': %s", ctx->name,
+                    error_get_pretty(err));
+        error_free(err);
+        return VIRTIO_GPU_RESP_ERR_UNSPEC; /* what was reserved is written over */
+    }
+    vgpu_virgl_end(vr, &m, VIRGL_CONTEXT_CREATE);
+    trace_vgpu_remote_virgl_context(ctx->id, ctx->name, vr->virgl.generation);
+    ctx->generation = vr->virgl.generation;
+    vr->virgl.contexts++;
+    return 0;
+}
+
+uint32_t vgpu_virgl_context_begin(VgpuRemote *vr, uint32_t id)
+{
+    VgpuContext *ctx = vgpu_context_find_plain(vr, id);
+    uint32_t error = 0;
+
+    if (!ctx) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+    }
+    if (ctx->generation == 0) {
+        error = send_create(vr, ctx);
+    } else if (vr->virgl.state != VGPU_VIRGL_READY ||
+               ctx->generation != vr->virgl.generation) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID; /* it is lost */
+    }
+    return error ? error : send_attached(vr, ctx);
+}
+
+static bool is_live(VgpuRemote *vr, const VgpuContext *ctx)
+{
+    return ctx->generation && vr->virgl.state == VGPU_VIRGL_READY &&
+           ctx->generation == vr->virgl.generation;
+}
+
+uint32_t vgpu_virgl_context_end(VgpuContext *ctx, bool tell)
+{
+    VgpuRemote *vr = ctx->vr;
+    VgpuMessage m;
+    uint32_t error = 0;
+
+    if (tell && is_live(vr, ctx)) {
+        error = vgpu_virgl_begin(vr, &m, 8, NULL);
+        if (error == VGPU_STALL) {
+            return error;
+        }
+        if (!error) {
+            wire_put(&m.out, ctx->id);
+            vgpu_virgl_end(vr, &m, VIRGL_CONTEXT_DESTROY);
+            vr->virgl.contexts--;
+        }
+    }
+    if (ctx->generation) {
+        vgpu_release(vr);
+        ctx->generation = 0;
+    }
+    if (ctx->attached) {
+        vr->virgl.n_attached -= g_hash_table_size(ctx->attached);
+        g_clear_pointer(&ctx->attached, g_hash_table_destroy);
+    }
+    return 0;
+}
+
+uint32_t vgpu_virgl_attach(VgpuContext *ctx, uint32_t resource, bool attach)
+{
+    VgpuRemote *vr = ctx->vr;
+    VgpuVirgl *v = &vr->virgl;
+    gpointer key = GUINT_TO_POINTER(resource);
+
+    if (ctx->generation) {
+        VgpuVirglResource *r = vgpu_virgl_find(vr, resource);
+        uint32_t error = 0;
+
+        if (r && is_live(vr, ctx) && r->generation == v->generation) {
+            error = send_pair(vr, attach ? VIRGL_ATTACH : VIRGL_DETACH, ctx->id,
+                              resource);
+        }
+        return error ? error : VIRTIO_GPU_RESP_OK_NODATA;
+    }
+    if (!attach) {
+        if (ctx->attached && g_hash_table_remove(ctx->attached, key)) {
+            v->n_attached--;
+        }
+        return VIRTIO_GPU_RESP_OK_NODATA;
+    }
+    if (v->n_attached >= VGPU_VIRGL_ATTACHED_MAX) {
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    }
+    if (!ctx->attached) {
+        ctx->attached = g_hash_table_new(NULL, NULL);
+    }
+    v->n_attached += g_hash_table_add(ctx->attached, key);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* --- resources ---------------------------------------------------------------------- */
+
+VgpuVirglResource *vgpu_virgl_find(VgpuRemote *vr, uint32_t id)
+{
+    return g_hash_table_lookup(vr->virgl.resources, GUINT_TO_POINTER(id));
+}
+
+static bool is_taken(VgpuRemote *vr, uint32_t id)
+{
+    return id == 0 || vgpu_virgl_find(vr, id) ||
+           g_hash_table_lookup(vr->blobs, GUINT_TO_POINTER(id)) ||
+           virtio_gpu_find_resource(VIRTIO_GPU(vr), id);
+}
+
+static struct virgl_resource take_args(
+    const struct virtio_gpu_resource_create_3d *c)
+{
+    return (struct virgl_resource) {
+        .id = c->resource_id,
+        .target = c->target,
+        .format = c->format,
+        .bind = c->bind,
+        .width = c->width,
+        .height = c->height,
+        .depth = c->depth,
+        .array_size = c->array_size,
+        .last_level = c->last_level,
+        .nr_samples = c->nr_samples,
+        .flags = c->flags,
+    };
+}
+
+uint32_t vgpu_virgl_resource_create(VgpuRemote *vr,
+                                    struct virtio_gpu_ctrl_command *cmd,
+                                    const VgpuCommand *in)
+{
+    VgpuVirgl *v = &vr->virgl;
+    struct virgl_resource args = take_args(&in->create_3d);
+    VgpuVirglResource *r;
+    VgpuMessage m;
+    uint32_t error;
+
+    if (!v->offers) {
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    }
+    if (is_taken(vr, args.id)) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    }
+    if (g_hash_table_size(v->resources) >= VGPU_VIRGL_RESOURCES_MAX) {
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    }
+    if (vr->backend == VGPU_BACKEND_REMOTE && v->contexts == 0) {
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    }
+    error = vgpu_virgl_begin(vr, &m, VIRGL_RESOURCE_BYTES, NULL);
+    if (error) {
+        return error;
+    }
+    if (!vgpu_hold(vr, "OpenGL", NULL)) {
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    }
+    virgl_put_resource(&m.out, &args);
+    vgpu_virgl_end(vr, &m, VIRGL_RESOURCE_CREATE);
+    trace_vgpu_remote_virgl_resource(args.id, args.target, args.format,
+                                     args.width, args.height, args.bind);
+    r = g_new0(VgpuVirglResource, 1);
+    r->args = args;
+    r->generation = v->generation;
+    g_hash_table_insert(v->resources, GUINT_TO_POINTER(args.id), r);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+static void resource_free(VgpuRemote *vr, VgpuVirglResource *r)
+{
+    g_hash_table_remove(vr->virgl.resources, GUINT_TO_POINTER(r->args.id));
+    vgpu_backing_unref(r->backing);
+    vgpu_release(vr);
+    g_free(r);
+}
+
+uint32_t vgpu_virgl_resource_unref(VgpuRemote *vr,
+                                   struct virtio_gpu_ctrl_command *cmd,
+                                   const VgpuCommand *in)
+{
+    VgpuVirgl *v = &vr->virgl;
+    VgpuVirglResource *r = vgpu_virgl_find(vr, in->unref.resource_id);
+    VgpuMessage m;
+
+    if (!r) {
+        return vgpu_blob_unref(vr, cmd, in);
+    }
+    if (v->state == VGPU_VIRGL_READY && r->generation == v->generation) {
+        uint32_t error = vgpu_virgl_begin(vr, &m, 8, NULL);
+
+        if (error == VGPU_STALL) {
+            return error;
+        }
+        if (!error) {
+            wire_put(&m.out, r->args.id);
+            vgpu_virgl_end(vr, &m, VIRGL_RESOURCE_UNREF);
+        }
+    }
+    vgpu_screens_unref(vr, r->args.id);
+    resource_free(vr, r);
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* --- submissions --------------------------------------------------------------------- */
+
+static void submit_done(VgpuRemote *vr, VgpuJob *job,
+                        const struct virgl_done *done)
+{
+    vgpu_held_done(vr, job->held, done->status ? VIRTIO_GPU_RESP_ERR_UNSPEC
+                                               : VIRTIO_GPU_RESP_OK_NODATA);
+}
+
+uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
+                           const VgpuCommand *in)
+{
+    uint32_t context = in->hdr.ctx_id, size = in->submit.size;
+    bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
+    VgpuJob job = { .done = submit_done, .wanted = true };
+    VgpuMessage m;
+    uint32_t error;
+
+    if (size > VIRGL_SUBMIT_MAX || size % 4 ||
+        iov_size(cmd->elem.out_sg, cmd->elem.out_num) <
+            sizeof(in->submit) + size) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    }
+    error = vgpu_virgl_context_begin(vr, context);
+    if (!error) {
+        error = vgpu_virgl_begin(vr, &m, 16 + ROUND_UP(size, 8),
+                                 fenced ? &job : NULL);
+    }
+    if (error) {
+        return error;
+    }
+    wire_put(&m.out, context);
+    wire_put(&m.out, size);
+    iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num, sizeof(in->submit),
+               m.out.p, size);
+    m.out.p += size;
+    if (fenced) {
+        m.job->held = vgpu_held_add(vr, cmd);
+    }
+    trace_vgpu_remote_virgl_submit(context, size, fenced);
+    vgpu_virgl_end(vr, &m, VIRGL_SUBMIT);
+    return fenced ? VGPU_HELD : VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+/* --- the whole ------------------------------------------------------------------------ */
+
+void vgpu_virgl_reset(VgpuRemote *vr)
+{
+    VgpuVirgl *v = &vr->virgl;
+    GHashTableIter iter;
+    gpointer r;
+
+    vgpu_virgl_lose(vr, NULL);
+    vgpu_held_drop_all(vr);
+    for (;;) {
+        g_hash_table_iter_init(&iter, v->resources);
+        if (!g_hash_table_iter_next(&iter, NULL, &r)) {
+            break;
+        }
+        resource_free(vr, r);
+    }
+    vgpu_screens_reset(vr);
+    v->stalled = false;
+    v->given_up = false;
+    v->n_crashes = 0;
+}
+
+static unsigned count_contexts(VgpuRemote *vr)
+{
+    GHashTableIter iter;
+    gpointer ctx;
+    unsigned n = 0;
+
+    g_hash_table_iter_init(&iter, vr->contexts);
+    while (g_hash_table_iter_next(&iter, NULL, &ctx)) {
+        n += !((VgpuContext *)ctx)->plain;
+    }
+    return n;
+}
+
+char *vgpu_virgl_status(VgpuRemote *vr)
+{
+    static const char *const states[] = {
+        [VGPU_VIRGL_OFF] = "off",
+        [VGPU_VIRGL_STARTING] = "starting",
+        [VGPU_VIRGL_READY] = "ready",
+    };
+    VgpuVirgl *v = &vr->virgl;
+    char renderer[65] = { 0 };
+
+    if (v->caps_size >= VIRGL_CAPS_RENDERER + 64) {
+        memcpy(renderer, v->caps + VIRGL_CAPS_RENDERER, 64);
+        for (char *c = renderer; *c; c++) {
+            *c = *c < ' ' || *c > '~' || *c == '"' || *c == '\\' ? '?' : *c;
+        }
+    }
+    return g_strdup_printf(
+        "{\"remote\": {\"offered\": %s, \"contexts\": %u, \"blobs\": %u}, "
+        "\"emulation\": {\"offered\": %s, \"worker\": \"%s\", \"executor\": "
+        "\"%s\", \"contexts\": %u, \"resources\": %u, \"commands\": %" PRIu64
+        ", \"held\": %u, \"resets\": %" PRIu64 "}}",
+        vr->offers ? "true" : "false", count_contexts(vr),
+        g_hash_table_size(vr->blobs), v->offers ? "true" : "false",
+        v->given_up ? "given up" : states[v->state], renderer, v->contexts,
+        g_hash_table_size(v->resources), v->commands, v->n_held, v->resets);
+}

@@ -1,0 +1,303 @@
+/*
+ * The emulated GPU: virtio-gpu's 3D commands, as messages to one worker.
+ *
+ * A stock guest's virgl driver talks to virglrenderer. That, and the GL below it,
+ * are in a worker of vgpu-remoted, one for this device, and never in QEMU. What
+ * is here translates: each 3D command becomes a message in a ring of which the
+ * device is the producer (api/virgl.h), in the guest's order. A file per part:
+ *
+ *   vgpu-remote-virgl.c          contexts, resources, submissions
+ *   vgpu-remote-virgl-link.c     the worker: start, ring, completions, loss
+ *   vgpu-remote-virgl-held.c     commands that are answered later, in order
+ *   vgpu-remote-virgl-memory.c   transfers: guest pages and shared memory
+ *   vgpu-remote-virgl-scanout.c  screens and cursors
+ *
+ * Nothing waits for the worker but the guest: a command whose fence needs it is
+ * held; one for which there is no room suspends the queue, until the worker
+ * has moved on or the watchdog gives it up. Then contexts and resources are
+ * lost, what is held is answered, screens keep their last picture, and the
+ * next context gets a new worker, unless too many have ended of late.
+ *
+ * All of it runs with the BQL held, in the main loop but for reset.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_DISPLAY_VGPU_REMOTE_VIRGL_H
+#define HW_DISPLAY_VGPU_REMOTE_VIRGL_H
+
+#include "qemu/event_notifier.h"
+#include "qemu/queue.h"
+#include "qemu/timer.h"
+#include "hw/virtio/virtio-gpu.h"
+#include "api/proto.h"
+#include "api/virgl.h"
+
+typedef struct VgpuRemote VgpuRemote;
+typedef struct VgpuContext VgpuContext;
+typedef struct VgpuVirgl VgpuVirgl;
+typedef struct VgpuHeld VgpuHeld;
+typedef struct VgpuJob VgpuJob;
+typedef struct VgpuMemory VgpuMemory;
+typedef struct VgpuBacking VgpuBacking;
+
+/* What one guest may make the device keep. */
+#define VGPU_VIRGL_RESOURCES_MAX (1u << 17)
+#define VGPU_VIRGL_PAGES_MAX     (1u << 22) /* entries of all backings */
+#define VGPU_VIRGL_ATTACHED_MAX  (1u << 18) /* kept for contexts not begun */
+#define VGPU_VIRGL_HELD_MAX      512        /* commands */
+#define VGPU_VIRGL_STAGING       (32u << 20)
+#define VGPU_VIRGL_TRANSFER_MAX  (1u << 30)
+
+#define VGPU_VIRGL_START_MS   10000 /* EGL and GL have to start */
+#define VGPU_VIRGL_HANG_MS    10000 /* unless the user says otherwise */
+#define VGPU_VIRGL_CRASHES    5     /* so many in a minute, and there is no more */
+
+/* --- memory that a worker made: vgpu-remote-virgl-link.c ------------------- */
+
+typedef void VgpuMemoryReady(VgpuRemote *vr, void *opaque);
+
+struct VgpuMemory {
+    unsigned refs;
+    uint64_t id;
+    uint64_t size;
+    void *map;   /* NULL: not there yet, or never will be */
+    bool failed;
+    VgpuMemoryReady *ready; /* called when it is there, or failed */
+    void *opaque;
+    QSIMPLEQ_ENTRY(VgpuMemory) next; /* while asked for */
+};
+
+/* --- a token: vgpu-remote-virgl-link.c -------------------------------------- */
+
+/* Called once; status is EPIPE if the worker is lost. */
+typedef void VgpuJobDone(VgpuRemote *vr, VgpuJob *job,
+                         const struct virgl_done *done);
+
+struct VgpuJob {
+    bool busy;
+    bool wanted;    /* somebody waits: the device wants to be woken */
+    VgpuJobDone *done;
+
+    /* for whoever made it: */
+    VgpuHeld *held;         /* the command that waits, or NULL */
+    VgpuBacking *backing;   /* GET: where it goes */
+    struct virgl_transfer transfer;
+    uint64_t offset;        /* in the backing */
+    VgpuMemory *memory;     /* a reference, where not in staging */
+    void *data;             /* where it lies */
+    bool in_staging;
+    uint64_t staging_end;
+    uint32_t scanout;       /* screen or cursor: which */
+};
+
+/* A message being written. */
+typedef struct VgpuMessage {
+    struct wire_header *header;
+    struct wire_out out;
+    uint32_t size;
+    VgpuJob *job; /* NULL: nobody waits */
+} VgpuMessage;
+
+/* --- resources and screens -------------------------------------------------- */
+
+/* Guest pages of a resource; a job that copies to them keeps them mapped. */
+struct VgpuBacking {
+    unsigned refs;
+    VgpuRemote *vr;
+    struct iovec *iov;
+    uint32_t n;
+    uint64_t size;
+};
+
+typedef struct VgpuVirglResource {
+    struct virgl_resource args;
+    uint32_t generation; /* of the worker that has it */
+    VgpuBacking *backing;
+} VgpuVirglResource;
+
+typedef struct VgpuVirglScreen {
+    uint32_t resource; /* 0: none of ours is shown */
+    uint32_t x, y, w, h, format;
+    VgpuMemory *memory;  /* its picture; has w, h and format as below */
+    uint32_t memory_w, memory_h, memory_format;
+    bool reading;
+    bool is_dirty;
+    uint32_t left, top, right, bottom; /* of the resource, not yet read */
+} VgpuVirglScreen;
+
+typedef enum VgpuVirglState {
+    VGPU_VIRGL_OFF,
+    VGPU_VIRGL_STARTING,
+    VGPU_VIRGL_READY,
+} VgpuVirglState;
+
+struct VgpuVirgl {
+    /* constant after realize */
+    bool offers; /* whether the guest is offered virgl2 */
+    uint32_t hang_ms;
+    uint32_t caps_version, caps_size;
+    uint8_t caps[VIRGL_CAPS_MAX];
+
+    /* the worker */
+    VgpuVirglState state;
+    uint32_t generation; /* counts workers */
+    int sock;
+    EventNotifier doorbell, space, done;
+    VgpuMemory *ring_memory;
+    void *ring; /* its map, once it is a ring */
+    struct ring_producer producer;
+    char *why;  /* what vgpu_virgl_probe() came to */
+    QSIMPLEQ_HEAD(, VgpuMemory) asked;
+    uint64_t next_memory;
+
+    /* tokens: job n has token n + 1 */
+    VgpuJob jobs[VIRGL_DONE_ENTRIES];
+    unsigned n_jobs, n_wanted;
+    uint32_t next_job;
+    uint32_t done_seen;
+
+    /* staging: free-running positions */
+    VgpuMemory *staging;
+    uint64_t staging_head, staging_tail;
+    VgpuMemory *large; /* for the transfer that does not fit; NULL: none */
+    bool large_used;
+
+    /* the queue is suspended until the worker moves on */
+    bool stalled;
+    QEMUTimer *watchdog;
+    uint32_t watched_head, watched_done;
+
+    QTAILQ_HEAD(, VgpuHeld) held;
+    unsigned n_held;
+
+    GHashTable *resources; /* by id */
+    uint32_t n_pages, n_attached;
+    unsigned contexts;     /* that the worker has */
+    VgpuVirglScreen screens[VIRTIO_GPU_MAX_SCANOUTS];
+
+    int64_t crashes[VGPU_VIRGL_CRASHES]; /* when, in ms; a ring */
+    unsigned n_crashes;
+    bool given_up;
+    uint64_t commands, resets;
+};
+
+/* --- the worker: vgpu-remote-virgl-link.c ------------------------------------ */
+
+/**
+ * vgpu_virgl_probe: have a worker, ask for its caps, and let it go again: no
+ * guest has to wait for a renderer when its driver asks what there is. Waits, with
+ * a limit; only for realize. Returns false and says why there is none.
+ */
+bool vgpu_virgl_probe(VgpuRemote *vr, Error **errp);
+
+/**
+ * vgpu_virgl_begin: begin a message with @payload bytes behind its token.
+ *
+ * @job: what its completion is for, or NULL. It is copied. Starts a worker if
+ * there is none. Returns 0; or what a handler is to return: VGPU_STALL, or an
+ * error where no worker can be had.
+ */
+uint32_t vgpu_virgl_begin(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
+                          const VgpuJob *job);
+
+/** vgpu_virgl_try: the same, where the queue need not wait: false if not now. */
+bool vgpu_virgl_try(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
+                    const VgpuJob *job);
+
+/** vgpu_virgl_end: send it. */
+void vgpu_virgl_end(VgpuRemote *vr, VgpuMessage *m, enum virgl_call call);
+
+/** vgpu_virgl_ready: 0 if there is a worker, else as vgpu_virgl_begin(). */
+uint32_t vgpu_virgl_ready(VgpuRemote *vr);
+
+/** vgpu_virgl_stall: suspend the queue until the worker moves on. */
+uint32_t vgpu_virgl_stall(VgpuRemote *vr);
+
+/** vgpu_virgl_lose: give the worker up. @text says why; NULL: on purpose. */
+void vgpu_virgl_lose(VgpuRemote *vr, const char *text);
+
+/**
+ * vgpu_memory_ask: ask the worker for @size bytes. NULL if there is none to
+ * ask. @ready is called later, from the main loop.
+ */
+VgpuMemory *vgpu_memory_ask(VgpuRemote *vr, uint64_t size,
+                            VgpuMemoryReady *ready, void *opaque);
+VgpuMemory *vgpu_memory_ref(VgpuMemory *m);
+void vgpu_memory_unref(VgpuMemory *m);
+
+/** vgpu_memory_give_back: the worker may forget it, too. Drops the reference. */
+void vgpu_memory_give_back(VgpuRemote *vr, VgpuMemory *m);
+
+void vgpu_virgl_init(VgpuRemote *vr);
+void vgpu_virgl_finish(VgpuRemote *vr);
+
+/** vgpu_virgl_reset: nothing of the guest is left, and nothing is answered. */
+void vgpu_virgl_reset(VgpuRemote *vr);
+
+/* --- held commands: vgpu-remote-virgl-held.c ---------------------------------- */
+
+/** vgpu_held_add: hold @cmd, until vgpu_held_done() and those before it are. */
+VgpuHeld *vgpu_held_add(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd);
+void vgpu_held_done(VgpuRemote *vr, VgpuHeld *held, uint32_t answer);
+
+/** vgpu_held_flush: answer what can be. */
+void vgpu_held_flush(VgpuRemote *vr);
+
+/** vgpu_held_is_behind: whether an answer to @hdr now would come too early. */
+bool vgpu_held_is_behind(VgpuRemote *vr, const struct virtio_gpu_ctrl_hdr *hdr);
+
+/** vgpu_held_drop_all: for reset: the commands are somebody else's to free. */
+void vgpu_held_drop_all(VgpuRemote *vr);
+
+/* --- guest memory: vgpu-remote-virgl-memory.c --------------------------------- */
+
+void vgpu_backing_unref(VgpuBacking *b);
+
+/** vgpu_staging_free: what @job had of it. */
+void vgpu_staging_free(VgpuRemote *vr, VgpuJob *job);
+
+/**
+ * vgpu_staging_alloc: @size bytes for @job: its memory, data and span.
+ * Returns 0 or what a handler is to return.
+ */
+uint32_t vgpu_staging_alloc(VgpuRemote *vr, VgpuJob *job, uint64_t size);
+
+/** vgpu_staging_try: only if there is room now, and little is asked for. */
+bool vgpu_staging_try(VgpuRemote *vr, VgpuJob *job, uint64_t size);
+
+/* --- screens: vgpu-remote-virgl-scanout.c ------------------------------------- */
+
+/** vgpu_screens_kick: read what is dirty and can be read now. */
+void vgpu_screens_kick(VgpuRemote *vr);
+
+/** vgpu_screens_unref: resource @id is going. */
+void vgpu_screens_unref(VgpuRemote *vr, uint32_t id);
+
+/** vgpu_screens_lost: the worker is; the pictures stay. */
+void vgpu_screens_lost(VgpuRemote *vr);
+void vgpu_screens_reset(VgpuRemote *vr);
+
+/** vgpu_virgl_cursor: update_cursor_data of the class. */
+void vgpu_virgl_cursor(VirtIOGPU *g, struct virtio_gpu_scanout *s,
+                       uint32_t resource);
+
+/* --- commands: vgpu-remote-virgl.c --------------------------------------------- */
+
+VgpuVirglResource *vgpu_virgl_find(VgpuRemote *vr, uint32_t id);
+
+/**
+ * vgpu_virgl_context_begin: see that the worker has context @id. Returns 0, or
+ * what a handler is to return.
+ */
+uint32_t vgpu_virgl_context_begin(VgpuRemote *vr, uint32_t id);
+
+/** vgpu_virgl_context_end: it has it no more. 0 or VGPU_STALL. */
+uint32_t vgpu_virgl_context_end(VgpuContext *ctx, bool tell);
+
+/** vgpu_virgl_attach: (or detach) @resource. Returns what a handler is to. */
+uint32_t vgpu_virgl_attach(VgpuContext *ctx, uint32_t resource, bool attach);
+
+/** vgpu_virgl_status: as JSON. The caller frees it. */
+char *vgpu_virgl_status(VgpuRemote *vr);
+
+#endif
