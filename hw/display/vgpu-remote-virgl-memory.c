@@ -216,6 +216,9 @@ static uint32_t prepare(VgpuRemote *vr, VgpuJob *job,
     VgpuVirglResource *r = vgpu_virgl_find(vr, c->resource_id);
     uint32_t error;
 
+    if (!vr->virgl.offers) {
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    }
     if (!r) {
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     }

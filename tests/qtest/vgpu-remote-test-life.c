@@ -79,7 +79,8 @@ static void check_plug_cycle(const char *type)
         FakeContext c;
 
         qtest_qmp_device_add(t.g.qts, type, "gpu",
-                             "{'addr': %s, 'hostmem': %d, 'server': %s}",
+                             "{'addr': %s, 'hostmem': %d, 'server': %s, "
+                             "'backend': 'remote'}",
                              stringify(GUEST_SLOT), GUEST_HOSTMEM,
                              t.f.option + strlen("server="));
         fake_welcome(&t.f);
@@ -157,13 +158,15 @@ static void bad_properties_are_refused_with_what_is_right(void)
     guest_stop(&g);
 }
 
-static void emulation_has_no_capset(void)
+static void emulation_without_a_server_is_2d_only(void)
 {
     uint64_t ours = 1 << VIRTIO_GPU_F_VIRGL | 1 << VIRTIO_GPU_F_RESOURCE_BLOB |
                     1 << VIRTIO_GPU_F_CONTEXT_INIT;
     Guest g;
 
+    g_setenv("VGPU_REMOTED", "/nonexistent", true);
     guest_start(&g, "vgpu-remote,backend=emulation", NULL);
+    g_unsetenv("VGPU_REMOTED");
     guest_drive(&g);
     g_assert_cmphex(g.features & ours, ==, 0);
     g_assert_cmphex(guest_context_create(&g, 1, VGPU_CAPSET_ID), ==, UNSPEC);
@@ -267,7 +270,7 @@ const TestCase tests_life[] = {
     TEST(device_is_plugged_and_unplugged),
     TEST(vga_is_plugged_and_unplugged),
     TEST(bad_properties_are_refused_with_what_is_right),
-    TEST(emulation_has_no_capset),
+    TEST(emulation_without_a_server_is_2d_only),
     TEST(features_are_those_a_stock_driver_needs),
     TEST(capset_info_is_had_by_index),
     TEST(capset_is_had_by_id_and_version),

@@ -92,7 +92,7 @@ static void server_of_another_version_is_left(void)
     Test t;
 
     fake_start(&t.f);
-    device = g_strdup_printf("vgpu-remote,%s", t.f.option);
+    device = g_strdup_printf("vgpu-remote,backend=remote,%s", t.f.option);
     guest_start(&t.g, device, NULL);
     fake_accept(&t.f);
     g_assert_cmpint(proto_send(t.f.conn, &m, NULL, 0), ==, 0);

@@ -129,7 +129,7 @@ static void vm_is_saved_and_loaded(void)
 
     test_start(&t);
     file = g_build_filename(t.f.dir, "state", NULL);
-    device = g_strdup_printf("vgpu-remote,%s", t.f.option);
+    device = g_strdup_printf("vgpu-remote,backend=remote,%s", t.f.option);
     g_assert_cmphex(guest_context_create(&t.g, 3, 0), ==, OK);
     g_assert_cmphex(guest_context_create(&t.g, 5, 0), ==, OK);
     g_assert_null(save(&t.g, file));

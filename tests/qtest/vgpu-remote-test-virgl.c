@@ -1,0 +1,764 @@
+/*
+ * The emulated GPU: commands become messages, completions become answers.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "qobject/qdict.h"
+#include "vgpu-remote-fake-virgl.h"
+
+#define TEX     10 /* resource ids */
+#define PAGES   (64u << 20) /* guest memory for backings, far from all else */
+#define FENCED  VIRTIO_GPU_FLAG_FENCE
+#define ON_RING (VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX)
+
+/* --- commands ---------------------------------------------------------------- */
+
+static uint32_t create(Test *t, uint32_t id, uint32_t w, uint32_t h)
+{
+    struct virtio_gpu_resource_create_3d c = {
+        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
+        .resource_id = id, .target = 2, .format = 2, .bind = 10,
+        .width = w, .height = h, .depth = 1, .array_size = 1,
+    };
+
+    return guest_call(&t->g, &c, sizeof(c));
+}
+
+/* Two pieces, the later one first. */
+static uint32_t attach_backing(Test *t, uint32_t id, uint32_t size)
+{
+    struct {
+        struct virtio_gpu_resource_attach_backing c;
+        struct virtio_gpu_mem_entry e[2];
+    } c = {
+        .c = {
+            .hdr.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING,
+            .resource_id = id, .nr_entries = 2,
+        },
+        .e = { { PAGES + size / 2, size / 2 }, { PAGES, size / 2 } },
+    };
+
+    return guest_call(&t->g, &c, sizeof(c));
+}
+
+static uint32_t simple(Test *t, uint32_t type, uint32_t ctx, uint32_t id)
+{
+    struct virtio_gpu_ctx_resource c = {
+        .hdr = { .type = type, .ctx_id = ctx }, .resource_id = id,
+    };
+
+    return guest_call(&t->g, &c, sizeof(c));
+}
+
+static uint32_t attach(Test *t, uint32_t ctx, uint32_t id)
+{
+    return simple(t, VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, ctx, id);
+}
+
+static int send_transfer(Test *t, uint32_t type, uint32_t ctx, uint32_t id,
+                         struct virtio_gpu_box box, uint64_t offset,
+                         uint32_t stride, uint32_t flags)
+{
+    struct virtio_gpu_transfer_host_3d c = {
+        .hdr = { .type = type, .ctx_id = ctx, .flags = flags, .fence_id = 5 },
+        .box = box, .offset = offset, .resource_id = id, .stride = stride,
+    };
+
+    return guest_send(&t->g, &c, sizeof(c), GUEST_ANSWER);
+}
+
+static int send_submit(Test *t, uint32_t ctx, uint32_t size, uint32_t flags,
+                       uint32_t ring, uint64_t fence)
+{
+    struct {
+        struct virtio_gpu_cmd_submit c;
+        uint8_t bytes[256];
+    } c = {
+        .c = {
+            .hdr = {
+                .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = ctx,
+                .flags = flags, .fence_id = fence, .ring_idx = ring,
+            },
+            .size = size,
+        },
+    };
+
+    for (size_t i = 0; i < sizeof(c.bytes); i++) {
+        c.bytes[i] = i;
+    }
+    return guest_send(&t->g, &c, sizeof(c.c) + MIN(size, sizeof(c.bytes)),
+                      GUEST_ANSWER);
+}
+
+static uint32_t submit(Test *t, uint32_t ctx, uint32_t size)
+{
+    return guest_do(&t->g, send_submit(t, ctx, size, 0, 0, 0));
+}
+
+/* A context with its worker; the first one of a test starts that. */
+static void add_context(Test *t, uint32_t id, FakeVirgl *v, bool first)
+{
+    g_assert_cmphex(guest_context_create(&t->g, id, VIRGL_CAPSET_ID), ==, OK);
+    if (first) {
+        fake_virgl(&t->f, v);
+    }
+    g_assert_cmphex(submit(t, id, 0), ==, OK);
+    fake_virgl_take(v, VIRGL_CONTEXT_CREATE);
+    g_assert_cmpuint(wire_get_u32(&v->in), ==, id);
+    fake_virgl_take(v, VIRGL_SUBMIT);
+}
+
+static void add_texture(Test *t, FakeVirgl *v, uint32_t id, uint32_t w,
+                        uint32_t h)
+{
+    g_assert_cmphex(create(t, id, w, h), ==, OK);
+    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
+}
+
+static void start(Test *t, FakeVirgl *v)
+{
+    test_start_virgl(t, "backend=auto");
+    add_context(t, 1, v, true);
+}
+
+static void stop(Test *t, FakeVirgl *v)
+{
+    test_stop(t);
+    fake_virgl_die(v);
+}
+
+/* --- what is offered ----------------------------------------------------------- */
+
+static uint32_t capset_at(Test *t, uint32_t index)
+{
+    struct virtio_gpu_get_capset_info c = {
+        .hdr.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO, .capset_index = index,
+    };
+    struct virtio_gpu_resp_capset_info info = { 0 };
+    int place = guest_send(&t->g, &c, sizeof(c), sizeof(info));
+
+    guest_kick(&t->g);
+    return guest_wait(&t->g, place, &info, 0) == BAD
+               ? 0 : (qtest_memread(t->g.qts, t->g.buffers + place *
+                                    (GUEST_REQUEST + GUEST_ANSWER) +
+                                    GUEST_REQUEST, &info, sizeof(info)),
+                      info.capset_id);
+}
+
+static void auto_offers_both_and_emulation_virgl_alone(void)
+{
+    Test t;
+
+    test_start_virgl(&t, "backend=auto");
+    g_assert_cmpuint(capset_at(&t, 0), ==, VGPU_CAPSET_ID);
+    g_assert_cmpuint(capset_at(&t, 1), ==, VIRGL_CAPSET_ID);
+    g_assert_cmpuint(capset_at(&t, 2), ==, 0);
+    test_stop(&t);
+    test_start_virgl(&t, "backend=emulation");
+    g_assert_cmpuint(capset_at(&t, 0), ==, VIRGL_CAPSET_ID);
+    g_assert_cmpuint(capset_at(&t, 1), ==, 0);
+    g_assert_true(t.g.features & 1 << VIRTIO_GPU_F_VIRGL);
+    g_assert_cmphex(guest_context_create(&t.g, 1, VGPU_CAPSET_ID), ==, BAD);
+    test_stop(&t);
+}
+
+/* A console makes contexts, and must not cost a worker. */
+static void context_is_begun_when_it_is_used(void)
+{
+    FakeVirgl v;
+    Test t;
+
+    test_start_virgl(&t, "backend=auto");
+    g_assert_cmphex(guest_context_create(&t.g, 7, 0), ==, OK);
+    g_assert_cmphex(guest_context_create(&t.g, 8, 0), ==, OK);
+    g_assert_false(fake_has_context(&t.f));
+    guest_kick(&t.g);
+    send_submit(&t, 7, 4, FENCED, 0, 1);
+    guest_kick(&t.g);
+    fake_virgl(&t.f, &v);
+    fake_virgl_take(&v, VIRGL_CONTEXT_CREATE);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    /* What was attached before comes along. */
+    add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(attach(&t, 8, TEX), ==, OK);
+    g_assert_true(fake_virgl_is_idle(&v));
+    g_assert_cmphex(submit(&t, 8, 4), ==, OK);
+    fake_virgl_take(&v, VIRGL_CONTEXT_CREATE);
+    fake_virgl_take(&v, VIRGL_ATTACH);
+    g_assert_cmpuint(wire_get_u32(&v.in), ==, 8);
+    g_assert_cmpuint(wire_get_u32(&v.in), ==, TEX);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    stop(&t, &v);
+}
+
+/* --- messages -------------------------------------------------------------------- */
+
+static void submission_arrives_as_it_was(void)
+{
+    const uint8_t *bytes;
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    start(&t, &v);
+    place = send_submit(&t, 1, 200, FENCED, 0, 1);
+    test_expect_held(&t, place);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    g_assert_cmpuint(wire_get_u32(&v.in), ==, 1);
+    g_assert_cmpuint(wire_get_u32(&v.in), ==, 200);
+    bytes = wire_get_bytes(&v.in, 200);
+    g_assert_true(wire_done(&v.in));
+    for (int i = 0; i < 200; i++) {
+        g_assert_cmpuint(bytes[i], ==, i);
+    }
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    place = send_submit(&t, 1, 8, FENCED, 0, 2);
+    guest_kick(&t.g);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    fake_virgl_complete(&v, v.token, EINVAL, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
+    stop(&t, &v);
+}
+
+static void write_guest(Test *t, uint32_t at, uint32_t size, uint8_t first)
+{
+    g_autofree uint8_t *bytes = g_malloc(size);
+
+    for (uint32_t i = 0; i < size; i++) {
+        bytes[i] = first + i;
+    }
+    qtest_memwrite(t->g.qts, PAGES + at, bytes, size);
+}
+
+/* Its fence needs no worker: the pages were copied when it was answered. */
+static void upload_is_a_snapshot(void)
+{
+    struct virtio_gpu_box box = { 1, 1, 0, 4, 2, 1 };
+    struct virgl_transfer x;
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
+    g_assert_cmphex(attach(&t, 1, TEX), ==, OK);
+    fake_virgl_take(&v, VIRGL_ATTACH);
+    write_guest(&t, 0, 1024, 0);
+    place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, TEX, box,
+                          500, 64, FENCED);
+    g_assert_cmphex(guest_do(&t.g, place), ==, OK);
+    write_guest(&t, 0, 1024, 99);
+    fake_virgl_take(&v, VIRGL_PUT);
+    x = virgl_get_transfer(&v.in);
+    g_assert_true(wire_done(&v.in));
+    g_assert_cmpuint(x.context, ==, 1);
+    g_assert_cmpuint(x.resource, ==, TEX);
+    g_assert_cmpuint(x.stride, ==, 64);
+    g_assert_cmpuint(x.w, ==, 4);
+    g_assert_cmpuint(x.data.blob, ==, VIRGL_STAGING);
+    g_assert_cmpuint(x.data.size, ==, 128); /* two rows */
+    for (int i = 0; i < 128; i++) {
+        /* The backing's halves are swapped in memory: 512 is its byte 0. */
+        uint32_t at = (500 + i + 512) % 1024;
+
+        g_assert_cmpuint(v.staging[x.data.offset + i], ==, (uint8_t)at);
+    }
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    stop(&t, &v);
+}
+
+static void readback_writes_the_box_and_nothing_else(void)
+{
+    struct virtio_gpu_box box = { 0, 0, 0, 4, 3, 1 };
+    struct virgl_transfer x;
+    uint8_t bytes[1024];
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
+    memset(bytes, 0x11, sizeof(bytes));
+    qtest_memwrite(t.g.qts, PAGES, bytes, sizeof(bytes));
+    place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, 1, TEX, box,
+                          0, 64, FENCED);
+    test_expect_held(&t, place);
+    fake_virgl_take(&v, VIRGL_GET);
+    x = virgl_get_transfer(&v.in);
+    memset(v.staging + x.data.offset, 0x77, x.data.size);
+    fake_virgl_complete(&v, v.token, 0, 16, 3);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    qtest_memread(t.g.qts, PAGES, bytes, sizeof(bytes));
+    for (uint32_t i = 0; i < sizeof(bytes); i++) {
+        uint32_t at = (i + 512) % 1024; /* in the backing */
+        bool inside = at / 64 < 3 && at % 64 < 16;
+
+        g_assert_cmphex(bytes[i], ==, inside ? 0x77 : 0x11);
+    }
+    /* A worker that says more than there is is not believed. */
+    place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, 1, TEX, box,
+                          832, 64, FENCED);
+    guest_kick(&t.g);
+    fake_virgl_take(&v, VIRGL_GET);
+    fake_virgl_complete(&v, v.token, 0, UINT32_MAX, UINT32_MAX);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    stop(&t, &v);
+}
+
+/* --- fences ------------------------------------------------------------------------ */
+
+static void answers_keep_the_order_of_their_timeline(void)
+{
+    uint32_t token[3];
+    int place[3], create_3d;
+    struct virtio_gpu_resource_create_3d c = {
+        .hdr = { .type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D, .flags = FENCED,
+                 .fence_id = 4 },
+        .resource_id = TEX, .target = 2, .format = 2, .bind = 10,
+        .width = 16, .height = 16, .depth = 1, .array_size = 1,
+    };
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    add_context(&t, 2, &v, false);
+    place[0] = send_submit(&t, 1, 4, FENCED, 0, 1);
+    place[1] = send_submit(&t, 2, 4, FENCED, 0, 2);
+    place[2] = send_submit(&t, 2, 4, ON_RING, 0, 3);
+    create_3d = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    test_expect_held(&t, create_3d);
+    for (int i = 0; i < 3; i++) {
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        token[i] = v.token;
+    }
+    fake_virgl_complete(&v, token[1], 0, 0, 0);
+    fake_virgl_complete(&v, token[2], 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place[2]), ==, OK); /* a timeline of its own */
+    g_assert_true(guest_is_alive(&t.g));
+    g_assert_false(guest_is_answered(&t.g, place[1]));
+    g_assert_false(guest_is_answered(&t.g, create_3d));
+    fake_virgl_complete(&v, token[0], 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place[0]), ==, OK);
+    g_assert_cmphex(test_wait(&t, place[1]), ==, OK);
+    g_assert_cmphex(test_wait(&t, create_3d), ==, OK);
+    stop(&t, &v);
+}
+
+/* More tokens than there are: the queue waits, and goes on. */
+static void queue_waits_for_tokens(void)
+{
+    enum { MANY = VIRGL_DONE_ENTRIES + 20 };
+    int place[MANY];
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    for (int i = 0; i < MANY; i++) {
+        place[i] = send_submit(&t, 1, 4, FENCED, 0, i + 1);
+    }
+    guest_kick(&t.g);
+    for (int i = 0; i < MANY; i++) {
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        fake_virgl_complete(&v, v.token, 0, 0, 0);
+    }
+    for (int i = 0; i < MANY; i++) {
+        g_assert_cmphex(test_wait(&t, place[i]), ==, OK);
+    }
+    stop(&t, &v);
+}
+
+/* --- refusals ---------------------------------------------------------------------- */
+
+static void what_makes_no_sense_is_refused(void)
+{
+    struct virtio_gpu_box box = { 0, 0, 0, 4, 2, 1 };
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    g_assert_cmphex(create(&t, 0, 16, 16), ==, NO_RESOURCE);
+    add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(create(&t, TEX, 16, 16), ==, NO_RESOURCE);
+    g_assert_cmphex(attach(&t, 1, TEX + 1), ==, NO_RESOURCE);
+    g_assert_cmphex(attach(&t, 9, TEX), ==, NO_CONTEXT);
+    g_assert_cmphex(submit(&t, 9, 4), ==, NO_CONTEXT);
+    g_assert_cmphex(submit(&t, 1, 3), ==, BAD);
+    g_assert_cmphex(submit(&t, 1, 400), ==, BAD); /* that is not there */
+    g_assert_cmphex(submit(&t, 1, UINT32_MAX), ==, BAD);
+    for (int i = 0; i < 2; i++) {
+        uint32_t type = i ? VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D
+                          : VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D;
+
+        g_assert_cmphex(guest_do(&t.g, send_transfer(&t, type, 1, 99, box, 0, 64,
+                                                     0)), ==, NO_RESOURCE);
+        g_assert_cmphex(guest_do(&t.g, send_transfer(&t, type, 1, TEX, box, 0,
+                                                     64, 0)), ==, BAD);
+    }
+    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
+    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, UNSPEC);
+    g_assert_cmphex(guest_do(&t.g, send_transfer(
+        &t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, TEX, box, 1024, 64, 0)), ==,
+        BAD);
+    g_assert_cmphex(guest_do(&t.g, send_transfer(
+        &t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 5, TEX, box, 0, 64, 0)), ==,
+        NO_CONTEXT);
+    g_assert_true(fake_virgl_is_idle(&v));
+    stop(&t, &v);
+}
+
+/* --- loss -------------------------------------------------------------------------- */
+
+static char *status_of(Test *t)
+{
+    QDict *answer = qtest_qmp(t->g.qts, "{'execute': 'qom-get', 'arguments': "
+                              "{'path': '/machine/peripheral/gpu', "
+                              "'property': 'status'}}");
+    char *text = g_strdup(qdict_get_str(answer, "return"));
+
+    qobject_unref(answer);
+    return text;
+}
+
+static void worker_that_dies_loses_contexts_and_another_starts(void)
+{
+    g_autofree char *status = NULL;
+    FakeVirgl v, w;
+    int place;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 16, 16);
+    place = send_submit(&t, 1, 4, FENCED, 0, 1);
+    test_expect_held(&t, place);
+    fake_virgl_die(&v);
+    g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
+    g_assert_cmphex(submit(&t, 1, 4), ==, NO_CONTEXT);
+    g_assert_false(fake_has_context(&t.f)); /* not by one that is lost */
+    add_context(&t, 2, &w, true);
+    g_assert_cmphex(attach(&t, 2, TEX), ==, OK); /* nothing to tell */
+    g_assert_true(fake_virgl_is_idle(&w));
+    g_assert_cmphex(submit(&t, 1, 4), ==, NO_CONTEXT);
+    g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
+    g_assert_cmphex(test_unref(&t, TEX), ==, OK);
+    status = status_of(&t);
+    g_assert_nonnull(strstr(status, "\"resets\": 1"));
+    stop(&t, &w);
+}
+
+static void worker_that_hangs_is_given_up(void)
+{
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    test_start_virgl(&t, "backend=auto,watchdog=300");
+    add_context(&t, 1, &v, true);
+    place = send_submit(&t, 1, 4, FENCED, 0, 1);
+    guest_kick(&t.g);
+    g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
+    g_assert_true(fake_is_closed(v.sock));
+    stop(&t, &v);
+}
+
+typedef void Lie(FakeVirgl *v);
+
+static void lie_unknown_token(FakeVirgl *v)
+{
+    fake_virgl_complete(v, 200, 0, 0, 0);
+}
+
+static void lie_no_token(FakeVirgl *v)
+{
+    fake_virgl_complete(v, 0, 0, 0, 0);
+}
+
+static void lie_twice(FakeVirgl *v)
+{
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+}
+
+static void lie_counts(FakeVirgl *v)
+{
+    v->done += 1000;
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+}
+
+static void lie_another_blob(FakeVirgl *v)
+{
+    struct proto_blob_created m = {
+        .type = PROTO_BLOB_CREATED, .status = ENOMEM, .blob = 77,
+    };
+
+    g_assert_cmpint(proto_send(v->sock, &m, NULL, 0), ==, 0);
+}
+
+static void lie_not_a_packet(FakeVirgl *v)
+{
+    g_assert_cmpint(send(v->sock, "hello", 5, 0), ==, 5);
+}
+
+static void worker_that_lies_is_given_up(void)
+{
+    static Lie *const lies[] = {
+        lie_unknown_token, lie_no_token, lie_twice, lie_counts, lie_another_blob,
+        lie_not_a_packet,
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+        FakeVirgl v;
+        Test t;
+
+        g_test_message("lie %zu", i);
+        start(&t, &v);
+        send_submit(&t, 1, 4, FENCED, 0, 1);
+        guest_kick(&t.g);
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        lies[i](&v);
+        /* What nobody waits for is seen with what somebody does. */
+        send_submit(&t, 1, 4, FENCED, 0, 2);
+        guest_kick(&t.g);
+        g_assert_true(fake_is_closed(v.sock));
+        stop(&t, &v);
+    }
+}
+
+static void too_many_deaths_end_in_2d_until_reset(void)
+{
+    FakeVirgl v;
+    Test t;
+
+    test_start_virgl(&t, "backend=auto");
+    for (uint32_t i = 1; i <= 6; i++) {
+        add_context(&t, i, &v, true);
+        fake_virgl_die(&v);
+        while (submit(&t, i, 4) == OK) {
+            /* it has not been noticed yet */
+        }
+    }
+    g_assert_cmphex(guest_context_create(&t.g, 9, VIRGL_CAPSET_ID), ==, UNSPEC);
+    g_assert_false(fake_has_context(&t.f));
+    guest_drive(&t.g);
+    add_context(&t, 9, &v, true);
+    stop(&t, &v);
+}
+
+static void reset_forgets_everything(void)
+{
+    unsigned fds;
+    FakeVirgl v, w;
+    Test t;
+
+    test_start_virgl(&t, "backend=auto");
+    fds = test_fds(&t.g);
+    add_context(&t, 1, &v, true);
+    add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
+    for (int i = 0; i < 10; i++) {
+        send_submit(&t, 1, 4, FENCED, 0, i);
+    }
+    guest_kick(&t.g);
+    g_assert_true(guest_is_alive(&t.g));
+    guest_drive(&t.g);
+    g_assert_true(fake_is_closed(v.sock));
+    g_assert_cmpuint(test_fds(&t.g), ==, fds);
+    add_context(&t, 1, &w, true);
+    add_texture(&t, &w, TEX, 16, 16);
+    stop(&t, &w);
+    fake_virgl_die(&v);
+}
+
+/* --- screens ----------------------------------------------------------------------- */
+
+static uint32_t show(Test *t, uint32_t id, uint32_t w, uint32_t h)
+{
+    struct virtio_gpu_set_scanout c = {
+        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT,
+        .r = { 0, 0, w, h }, .resource_id = id,
+    };
+
+    return guest_call(&t->g, &c, sizeof(c));
+}
+
+static uint32_t flush(Test *t, uint32_t id, uint32_t x, uint32_t y, uint32_t w,
+                      uint32_t h)
+{
+    struct virtio_gpu_resource_flush c = {
+        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_FLUSH,
+        .r = { x, y, w, h }, .resource_id = id,
+    };
+
+    return guest_call(&t->g, &c, sizeof(c));
+}
+
+/* A pixel of a screendump, as 0xrrggbb; UINT32_MAX if it is of another size. */
+static uint32_t pixel(Test *t, uint32_t w, uint32_t h, uint32_t x, uint32_t y)
+{
+    g_autofree char *path = g_build_filename(t->f.dir, "screen.ppm", NULL);
+    g_autofree char *data = NULL;
+    unsigned ww = 0, hh = 0;
+    uint8_t *p;
+    gsize size;
+
+    qtest_qmp_assert_success(t->g.qts, "{'execute': 'screendump', 'arguments': "
+                             "{'filename': %s}}", path);
+    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
+    unlink(path);
+    g_assert_cmpint(sscanf(data, "P6 %u %u 255", &ww, &hh), ==, 2);
+    if (ww != w || hh != h) {
+        return UINT32_MAX;
+    }
+    p = (uint8_t *)data + size - 3 * (w * h) + 3 * (y * w + x);
+    return p[0] << 16 | p[1] << 8 | p[2];
+}
+
+static void wait_pixel(Test *t, uint32_t w, uint32_t h, uint32_t x, uint32_t y,
+                       uint32_t want)
+{
+    gint64 limit = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+
+    while (pixel(t, w, h, x, y) != want) {
+        g_assert_cmpint(g_get_monotonic_time(), <, limit);
+        g_usleep(10000);
+    }
+}
+
+static uint8_t *take_screen(FakeVirgl *v, uint64_t size)
+{
+    union proto_any m;
+    struct proto_blob_created created = { .type = PROTO_BLOB_CREATED };
+    int fd;
+    void *map;
+
+    fake_recv(v->sock, PROTO_BLOB_CREATE, &m);
+    g_assert_cmpuint(m.blob_create.size, ==, ROUND_UP(size, PAGE));
+    created.blob = m.blob_create.blob;
+    created.size = m.blob_create.size;
+    fd = fake_memfd(created.size, true);
+    map = mmap(NULL, created.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    g_assert(map != MAP_FAILED);
+    g_assert_cmpint(proto_send(v->sock, &created, &fd, 1), ==, 0);
+    close(fd);
+    return map;
+}
+
+static void screen_shows_what_the_worker_reads_and_keeps_it(void)
+{
+    struct virgl_transfer x;
+    uint32_t *screen;
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 32, 32);
+    g_assert_cmphex(show(&t, TEX, 33, 32), ==, BAD);
+    g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
+    screen = (uint32_t *)take_screen(&v, 32 * 32 * 4);
+    fake_virgl_take(&v, VIRGL_GET); /* all of it */
+    x = virgl_get_transfer(&v.in);
+    g_assert_cmpuint(x.resource, ==, TEX);
+    g_assert_cmpuint(x.w, ==, 32);
+    g_assert_cmpuint(x.h, ==, 32);
+    /* While that goes on, what gets dirty is gathered. */
+    g_assert_cmphex(flush(&t, TEX, 4, 5, 1, 1), ==, OK);
+    g_assert_cmphex(flush(&t, TEX, 7, 9, 2, 2), ==, OK);
+    g_assert_cmphex(flush(&t, TEX, 31, 31, 2, 1), ==, BAD);
+    g_assert_true(fake_virgl_is_idle(&v));
+    for (int i = 0; i < 32 * 32; i++) {
+        screen[i] = 0x123456;
+    }
+    fake_virgl_complete(&v, v.token, 0, 128, 32);
+    wait_pixel(&t, 32, 32, 3, 3, 0x123456);
+    fake_virgl_take(&v, VIRGL_GET);
+    x = virgl_get_transfer(&v.in);
+    g_assert_cmpuint(x.x, ==, 4);
+    g_assert_cmpuint(x.y, ==, 5);
+    g_assert_cmpuint(x.w, ==, 5);
+    g_assert_cmpuint(x.h, ==, 6);
+    g_assert_cmpuint(x.stride, ==, 128);
+    g_assert_cmpuint(x.data.offset, ==, 5 * 128 + 4 * 4);
+    fake_virgl_complete(&v, v.token, 0, 20, 6);
+    g_assert_true(guest_is_alive(&t.g));
+    fake_virgl_die(&v);
+    munmap(screen, 32 * 32 * 4);
+    while (submit(&t, 1, 4) == OK) {
+        /* it has not been noticed yet */
+    }
+    wait_pixel(&t, 32, 32, 3, 3, 0x123456);
+    g_assert_cmphex(test_unref(&t, TEX), ==, OK);
+    test_stop(&t);
+}
+
+/* --- the switch -------------------------------------------------------------------- */
+
+static void set_backend(Test *t, const char *value)
+{
+    qtest_qmp_assert_success(t->g.qts, "{'execute': 'qom-set', 'arguments': "
+                             "{'path': '/machine/peripheral/gpu', "
+                             "'property': 'backend', 'value': %s}}", value);
+}
+
+static void switch_is_for_new_contexts(void)
+{
+    FakeContext c, d;
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    test_add_context(&t, 2, &c);
+    set_backend(&t, "remote");
+    g_assert_cmphex(guest_context_create(&t.g, 3, VIRGL_CAPSET_ID), ==, BAD);
+    g_assert_cmphex(submit(&t, 1, 4), ==, OK);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(guest_context_create(&t.g, 3, VGPU_CAPSET_ID), ==, OK);
+    fake_context(&t.f, &d);
+    set_backend(&t, "emulation");
+    g_assert_cmphex(guest_context_create(&t.g, 4, VGPU_CAPSET_ID), ==, BAD);
+    add_context(&t, 5, &v, false);
+    g_assert_cmphex(guest_do(&t.g, guest_send_wait(&t.g, 2, 1, 0, 9)), ==, OK);
+    set_backend(&t, "auto");
+    g_assert_cmphex(guest_context_create(&t.g, 4, VIRGL_CAPSET_ID), ==, OK);
+    stop(&t, &v);
+    fake_context_die(&c);
+    fake_context_die(&d);
+}
+
+static void switch_to_what_was_not_offered_is_refused(void)
+{
+    g_autofree char *said = NULL;
+    Test t;
+
+    test_start_virgl(&t, "backend=emulation");
+    said = qtest_hmp(t.g.qts, "qom-set /machine/peripheral/gpu backend remote");
+    g_assert_nonnull(strstr(said, "start it with backend=auto"));
+    test_stop(&t);
+}
+
+const TestCase tests_virgl[] = {
+    TEST(auto_offers_both_and_emulation_virgl_alone),
+    TEST(context_is_begun_when_it_is_used),
+    TEST(submission_arrives_as_it_was),
+    TEST(upload_is_a_snapshot),
+    TEST(readback_writes_the_box_and_nothing_else),
+    TEST(answers_keep_the_order_of_their_timeline),
+    TEST(queue_waits_for_tokens),
+    TEST(what_makes_no_sense_is_refused),
+    TEST(worker_that_dies_loses_contexts_and_another_starts),
+    TEST(worker_that_hangs_is_given_up),
+    TEST(worker_that_lies_is_given_up),
+    TEST(too_many_deaths_end_in_2d_until_reset),
+    TEST(reset_forgets_everything),
+    TEST(screen_shows_what_the_worker_reads_and_keeps_it),
+    TEST(switch_is_for_new_contexts),
+    TEST(switch_to_what_was_not_offered_is_refused),
+    { NULL },
+};
