@@ -156,4 +156,24 @@ static inline struct virgl_transfer virgl_get_transfer(struct wire_in *in)
     return v;
 }
 
+/*
+ * Of virgl's own commands, those that name guest memory. A word in front says
+ * what it is and how many words follow. A stock driver puts its uploads first in a
+ * submission, and an END_TRANSFERS behind them: the device makes PUTs of those.
+ */
+#define VIRGL_STREAM_TRANSFER       43u
+#define VIRGL_STREAM_END_TRANSFERS  44u
+#define VIRGL_STREAM_TRANSFER_WORDS 13u
+#define VIRGL_STREAM_TO_HOST        1u
+
+static inline uint32_t virgl_stream_command(uint32_t word)
+{
+    return word & 0xff;
+}
+
+static inline uint32_t virgl_stream_words(uint32_t word)
+{
+    return word >> 16;
+}
+
 #endif

@@ -39,17 +39,18 @@ static struct virgl_renderer_callbacks callbacks = {
 };
 
 /*
- * What this transport cannot do must not be offered: the worker has no
- * guest memory, so a command stream may not name any (transfers in the
- * stream), and memory that GL maps is not memory that a guest could map.
+ * What this transport cannot do must not be offered: the worker has no guest
+ * memory, so a command stream may not copy between that and a resource (uploads
+ * that it begins with are taken out by the device), and memory that GL maps is not
+ * memory that a guest could map.
  */
 static void mask_caps(uint8_t *caps, uint32_t size)
 {
     static const struct {
         uint32_t offset, bits;
     } masks[] = {
-        { 392, 1u << 17 | 1u << 26 | 1u << 31 }, /* transfers; buffer storage */
-        { 688, 1u << 7 },                        /* transfers, both ways */
+        { 392, 1u << 26 | 1u << 31 }, /* copy transfers; buffer storage */
+        { 688, 1u << 7 },             /* copy transfers, both ways */
     };
 
     for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {

@@ -264,14 +264,14 @@ static void put_done(VgpuRemote *vr, VgpuJob *job,
 {
 }
 
-uint32_t vgpu_virgl_put(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
-                        const VgpuCommand *in)
+uint32_t vgpu_virgl_upload(VgpuRemote *vr,
+                           const struct virtio_gpu_transfer_host_3d *c)
 {
     uint64_t tail = vr->virgl.staging_tail;
     VgpuJob job = { .done = put_done };
     VgpuVirglResource *r;
     VgpuMessage m;
-    uint32_t error = prepare(vr, &job, &in->transfer_3d, &r);
+    uint32_t error = prepare(vr, &job, c, &r);
 
     if (!error) {
         error = send_transfer(vr, &job, tail, VIRGL_PUT, &m);
@@ -282,7 +282,15 @@ uint32_t vgpu_virgl_put(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     iov_to_buf(r->backing->iov, r->backing->n, job.offset, job.data,
                job.transfer.data.size);
     vgpu_virgl_end(vr, &m, VIRGL_PUT);
-    return VIRTIO_GPU_RESP_OK_NODATA;
+    return 0;
+}
+
+uint32_t vgpu_virgl_put(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
+                        const VgpuCommand *in)
+{
+    uint32_t error = vgpu_virgl_upload(vr, &in->transfer_3d);
+
+    return error ? error : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 /* The box's rows, and nothing between them. */

@@ -287,10 +287,58 @@ static void submit_done(VgpuRemote *vr, VgpuJob *job,
                                                : VIRTIO_GPU_RESP_OK_NODATA);
 }
 
+/* Word @at of the submission and @n more, copied out of guest memory once. */
+static bool peek(const struct virtio_gpu_ctrl_command *cmd, uint32_t size,
+                 uint32_t at, uint32_t *words, uint32_t n)
+{
+    return at <= size && size - at >= n * 4 &&
+           iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num,
+                      sizeof(struct virtio_gpu_cmd_submit) + at, words,
+                      n * 4) == n * 4;
+}
+
+/*
+ * The uploads that a submission begins with: they are from guest memory, which the
+ * worker does not have. @at is left behind them. Called again after a stall it makes
+ * those before once more, with what the guest has there now: nothing has used them
+ * yet.
+ */
+static uint32_t take_uploads(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
+                             uint32_t size, uint32_t *at)
+{
+    uint32_t w[1 + VIRGL_STREAM_TRANSFER_WORDS];
+
+    while (peek(cmd, size, *at, w, ARRAY_SIZE(w)) &&
+           virgl_stream_command(w[0]) == VIRGL_STREAM_TRANSFER &&
+           virgl_stream_words(w[0]) == VIRGL_STREAM_TRANSFER_WORDS &&
+           w[13] == VIRGL_STREAM_TO_HOST) {
+        struct virtio_gpu_transfer_host_3d c = {
+            .hdr.ctx_id = cmd->cmd_hdr.ctx_id,
+            .resource_id = w[1],
+            .level = w[2],
+            .stride = w[4],
+            .layer_stride = w[5],
+            .box = { w[6], w[7], w[8], w[9], w[10], w[11] },
+            .offset = w[12],
+        };
+        uint32_t error = vgpu_virgl_upload(vr, &c);
+
+        if (error) {
+            return error;
+        }
+        *at += sizeof(w);
+    }
+    if (*at && peek(cmd, size, *at, w, 1) &&
+        virgl_stream_command(w[0]) == VIRGL_STREAM_END_TRANSFERS) {
+        *at = MIN(size, *at + 4 * (1 + virgl_stream_words(w[0])));
+    }
+    return 0;
+}
+
 uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                            const VgpuCommand *in)
 {
-    uint32_t context = in->hdr.ctx_id, size = in->submit.size;
+    uint32_t context = in->hdr.ctx_id, size = in->submit.size, at = 0;
     bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
     VgpuJob job = { .done = submit_done, .wanted = true };
     VgpuMessage m;
@@ -303,6 +351,10 @@ uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     }
     error = vgpu_virgl_context_begin(vr, context);
     if (!error) {
+        error = take_uploads(vr, cmd, size, &at);
+    }
+    size -= at;
+    if (!error) {
         error = vgpu_virgl_begin(vr, &m, 16 + ROUND_UP(size, 8),
                                  fenced ? &job : NULL);
     }
@@ -311,7 +363,7 @@ uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     }
     wire_put(&m.out, context);
     wire_put(&m.out, size);
-    iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num, sizeof(in->submit),
+    iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num, sizeof(in->submit) + at,
                m.out.p, size);
     m.out.p += size;
     if (fenced) {

@@ -256,6 +256,10 @@ void vgpu_backing_unref(VgpuBacking *b);
 /** vgpu_staging_free: what @job had of it. */
 void vgpu_staging_free(VgpuRemote *vr, VgpuJob *job);
 
+/** vgpu_virgl_upload: a transfer to the host. 0 or what a handler is to return. */
+uint32_t vgpu_virgl_upload(VgpuRemote *vr,
+                           const struct virtio_gpu_transfer_host_3d *c);
+
 /**
  * vgpu_staging_alloc: @size bytes for @job: its memory, data and span.
  * Returns 0 or what a handler is to return.

@@ -274,6 +274,69 @@ static void upload_is_a_snapshot(void)
     stop(&t, &v);
 }
 
+/* As Mesa sends them: transfers, an end that is padded, and then the rest. */
+static void uploads_in_a_submission_are_taken_out(void)
+{
+    struct {
+        struct virtio_gpu_cmd_submit c;
+        uint32_t w[14 + 14 + 3 + 2];
+    } c = {
+        .c = {
+            .hdr = { .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = 1,
+                     .flags = FENCED, .fence_id = 1 },
+            .size = sizeof(c.w),
+        },
+        .w = {
+            13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 0, 0, 0, 4, 2, 1,
+            0, VIRGL_STREAM_TO_HOST,
+            13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 8, 8, 0, 1, 1, 1,
+            512, VIRGL_STREAM_TO_HOST,
+            2 << 16 | VIRGL_STREAM_END_TRANSFERS, 0, 0,
+            1 << 16 | 99, 77,
+        },
+    };
+    struct virgl_transfer x;
+    const uint32_t *rest;
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
+    write_guest(&t, 0, 1024, 0);
+    place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    test_expect_held(&t, place);
+    fake_virgl_take(&v, VIRGL_PUT);
+    x = virgl_get_transfer(&v.in);
+    g_assert_cmpuint(x.data.size, ==, 128);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    fake_virgl_take(&v, VIRGL_PUT);
+    x = virgl_get_transfer(&v.in);
+    g_assert_cmpuint(x.x, ==, 8);
+    g_assert_cmpuint(x.data.size, ==, 64);
+    g_assert_cmpuint(v.staging[x.data.offset], ==, 0); /* half two is first */
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    g_assert_cmpuint(wire_get_u32(&v.in), ==, 1);
+    g_assert_cmpuint(wire_get_u32(&v.in), ==, 8);
+    rest = wire_get_bytes(&v.in, 8);
+    g_assert_cmpuint(rest[1], ==, 77);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    /* One that makes no sense costs the submission, and is answered. */
+    c.w[1] = 99;
+    place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    g_assert_cmphex(guest_do(&t.g, place), ==, NO_RESOURCE);
+    c.w[0] = 0xffffffff; /* none of ours: the worker's affair */
+    place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    guest_kick(&t.g);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    stop(&t, &v);
+}
+
 static void readback_writes_the_box_and_nothing_else(void)
 {
     struct virtio_gpu_box box = { 0, 0, 0, 4, 3, 1 };
@@ -748,6 +811,7 @@ const TestCase tests_virgl[] = {
     TEST(context_is_begun_when_it_is_used),
     TEST(submission_arrives_as_it_was),
     TEST(upload_is_a_snapshot),
+    TEST(uploads_in_a_submission_are_taken_out),
     TEST(readback_writes_the_box_and_nothing_else),
     TEST(answers_keep_the_order_of_their_timeline),
     TEST(queue_waits_for_tokens),
