@@ -563,6 +563,7 @@ void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
         vgpu_memory_unref(m);
     }
     vgpu_screens_lost(vr);
+    g_hash_table_remove_all(v->twins);
     g_clear_pointer(&v->large, vgpu_memory_unref);
     v->large_used = false;
     g_clear_pointer(&v->staging, vgpu_memory_unref);
@@ -713,11 +714,13 @@ void vgpu_virgl_init(VgpuRemote *vr)
     QSIMPLEQ_INIT(&v->asked);
     QTAILQ_INIT(&v->held);
     v->resources = g_hash_table_new(NULL, NULL);
+    v->twins = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     v->watchdog = timer_new_ms(QEMU_CLOCK_REALTIME, watchdog, vr);
 }
 
 void vgpu_virgl_finish(VgpuRemote *vr)
 {
     g_clear_pointer(&vr->virgl.resources, g_hash_table_destroy);
+    g_clear_pointer(&vr->virgl.twins, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.watchdog, timer_free);
 }

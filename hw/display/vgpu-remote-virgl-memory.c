@@ -246,8 +246,9 @@ static uint32_t prepare(VgpuRemote *vr, VgpuJob *job,
     return vgpu_staging_alloc(vr, job, span_of(r, c));
 }
 
+/* Begin its message; the caller has the bytes, and ends it. */
 static uint32_t send_transfer(VgpuRemote *vr, VgpuJob *job, uint64_t tail,
-                              enum virgl_call call, VgpuMessage *m)
+                              VgpuMessage *m)
 {
     uint32_t error = vgpu_virgl_begin(vr, m, VIRGL_TRANSFER_BYTES, job);
 
@@ -264,6 +265,23 @@ static void put_done(VgpuRemote *vr, VgpuJob *job,
 {
 }
 
+uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
+                              uint64_t size)
+{
+    uint64_t tail = vr->virgl.staging_tail;
+    VgpuMessage m;
+    uint32_t error = vgpu_staging_alloc(vr, job, size);
+
+    if (!error) {
+        error = send_transfer(vr, job, tail, &m);
+    }
+    if (!error) {
+        memcpy(job->data, data, size);
+        vgpu_virgl_end(vr, &m, VIRGL_PUT);
+    }
+    return error;
+}
+
 uint32_t vgpu_virgl_upload(VgpuRemote *vr,
                            const struct virtio_gpu_transfer_host_3d *c)
 {
@@ -274,7 +292,7 @@ uint32_t vgpu_virgl_upload(VgpuRemote *vr,
     uint32_t error = prepare(vr, &job, c, &r);
 
     if (!error) {
-        error = send_transfer(vr, &job, tail, VIRGL_PUT, &m);
+        error = send_transfer(vr, &job, tail, &m);
     }
     if (error) {
         return error;
@@ -339,7 +357,7 @@ uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     uint32_t error = prepare(vr, &job, &in->transfer_3d, &r);
 
     if (!error) {
-        error = send_transfer(vr, &job, tail, VIRGL_GET, &m);
+        error = send_transfer(vr, &job, tail, &m);
     }
     if (error) {
         return error;

@@ -34,6 +34,19 @@ static uint32_t send_pair(VgpuRemote *vr, enum virgl_call call,
     return error;
 }
 
+/* What the worker cannot have is not told. */
+static uint32_t send_attach(VgpuRemote *vr, VgpuContext *ctx, uint32_t id)
+{
+    VgpuVirglResource *r = vgpu_virgl_find(vr, id);
+    uint32_t error;
+
+    if (r && r->generation != vr->virgl.generation) {
+        return 0;
+    }
+    error = r ? 0 : vgpu_twin_have(vr, id);
+    return error ? error : send_pair(vr, VIRGL_ATTACH, ctx->id, id);
+}
+
 /* As far as it goes: called again, it begins at the front, which does no harm. */
 static uint32_t send_attached(VgpuRemote *vr, VgpuContext *ctx)
 {
@@ -45,12 +58,8 @@ static uint32_t send_attached(VgpuRemote *vr, VgpuContext *ctx)
     }
     g_hash_table_iter_init(&iter, ctx->attached);
     while (g_hash_table_iter_next(&iter, &id, NULL)) {
-        VgpuVirglResource *r = vgpu_virgl_find(vr, GPOINTER_TO_UINT(id));
-        uint32_t error = 0;
+        uint32_t error = send_attach(vr, ctx, GPOINTER_TO_UINT(id));
 
-        if (r && r->generation == vr->virgl.generation) {
-            error = send_pair(vr, VIRGL_ATTACH, ctx->id, r->args.id);
-        }
         if (error) {
             return error;
         }
@@ -146,12 +155,11 @@ uint32_t vgpu_virgl_attach(VgpuContext *ctx, uint32_t resource, bool attach)
     gpointer key = GUINT_TO_POINTER(resource);
 
     if (ctx->generation) {
-        VgpuVirglResource *r = vgpu_virgl_find(vr, resource);
         uint32_t error = 0;
 
-        if (r && is_live(vr, ctx) && r->generation == v->generation) {
-            error = send_pair(vr, attach ? VIRGL_ATTACH : VIRGL_DETACH, ctx->id,
-                              resource);
+        if (is_live(vr, ctx)) {
+            error = attach ? send_attach(vr, ctx, resource)
+                           : send_pair(vr, VIRGL_DETACH, ctx->id, resource);
         }
         return error ? error : VIRTIO_GPU_RESP_OK_NODATA;
     }
@@ -260,7 +268,8 @@ uint32_t vgpu_virgl_resource_unref(VgpuRemote *vr,
     VgpuMessage m;
 
     if (!r) {
-        return vgpu_blob_unref(vr, cmd, in);
+        return vgpu_twin_unref(vr, in->unref.resource_id) == VGPU_STALL
+                   ? VGPU_STALL : vgpu_blob_unref(vr, cmd, in);
     }
     if (v->state == VGPU_VIRGL_READY && r->generation == v->generation) {
         uint32_t error = vgpu_virgl_begin(vr, &m, 8, NULL);
@@ -350,6 +359,9 @@ uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     error = vgpu_virgl_context_begin(vr, context);
+    if (!error) {
+        error = vgpu_twins_update(vr);
+    }
     if (!error) {
         error = take_uploads(vr, cmd, size, &at);
     }

@@ -11,6 +11,7 @@
  *   vgpu-remote-virgl-held.c     commands that are answered later, in order
  *   vgpu-remote-virgl-memory.c   transfers: guest pages and shared memory
  *   vgpu-remote-virgl-scanout.c  screens and cursors
+ *   vgpu-remote-virgl-2d.c       2D resources that OpenGL uses too
  *
  * Nothing waits for the worker but the guest: a command whose fence needs it is
  * held; one for which there is no room suspends the queue, until the worker
@@ -39,6 +40,7 @@ typedef struct VgpuHeld VgpuHeld;
 typedef struct VgpuJob VgpuJob;
 typedef struct VgpuMemory VgpuMemory;
 typedef struct VgpuBacking VgpuBacking;
+typedef struct VgpuTwin VgpuTwin;
 
 /* What one guest may make the device keep. */
 #define VGPU_VIRGL_RESOURCES_MAX (1u << 17)
@@ -171,6 +173,7 @@ struct VgpuVirgl {
     unsigned n_held;
 
     GHashTable *resources; /* by id */
+    GHashTable *twins;     /* by id: of 2D resources, in this worker */
     uint32_t n_pages, n_attached;
     unsigned contexts;     /* that the worker has */
     VgpuVirglScreen screens[VIRTIO_GPU_MAX_SCANOUTS];
@@ -266,6 +269,10 @@ uint32_t vgpu_virgl_upload(VgpuRemote *vr,
  */
 uint32_t vgpu_staging_alloc(VgpuRemote *vr, VgpuJob *job, uint64_t size);
 
+/** vgpu_virgl_send_copy: a PUT for @job of @size bytes at @data. */
+uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
+                              uint64_t size);
+
 /** vgpu_staging_try: only if there is room now, and little is asked for. */
 bool vgpu_staging_try(VgpuRemote *vr, VgpuJob *job, uint64_t size);
 
@@ -284,6 +291,20 @@ void vgpu_screens_reset(VgpuRemote *vr);
 /** vgpu_virgl_cursor: update_cursor_data of the class. */
 void vgpu_virgl_cursor(VirtIOGPU *g, struct virtio_gpu_scanout *s,
                        uint32_t resource);
+
+/* --- 2D resources: vgpu-remote-virgl-2d.c -------------------------------------- */
+
+/** vgpu_twin_have: see that the worker has 2D resource @id, if that exists. */
+uint32_t vgpu_twin_have(VgpuRemote *vr, uint32_t id);
+
+/** vgpu_twin_transferred: rows of @id have changed. */
+void vgpu_twin_transferred(VgpuRemote *vr, uint32_t id, uint32_t y, uint32_t h);
+
+/** vgpu_twins_update: send what has changed. 0 or what a handler is to return. */
+uint32_t vgpu_twins_update(VgpuRemote *vr);
+
+/** vgpu_twin_unref: @id is going. 0 or VGPU_STALL. */
+uint32_t vgpu_twin_unref(VgpuRemote *vr, uint32_t id);
 
 /* --- commands: vgpu-remote-virgl.c --------------------------------------------- */
 

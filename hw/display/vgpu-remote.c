@@ -194,6 +194,16 @@ static void process_2d(VirtIOGPU *g, struct virtio_gpu_ctrl_command *cmd)
         virtio_gpu_ctrl_response_nodata(
             g, cmd, cmd->error ? cmd->error : VIRTIO_GPU_RESP_OK_NODATA);
     }
+    if (cmd->cmd_hdr.type == VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D &&
+        !cmd->error) {
+        struct virtio_gpu_transfer_to_host_2d c;
+
+        if (iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num, 0, &c, sizeof(c)) ==
+            sizeof(c)) {
+            vgpu_twin_transferred(VGPU_REMOTE_DEVICE(g), c.resource_id, c.r.y,
+                                  c.r.height);
+        }
+    }
 }
 
 static uint32_t process_ours(VgpuRemote *vr, const struct command *c,

@@ -376,6 +376,55 @@ static void readback_writes_the_box_and_nothing_else(void)
     stop(&t, &v);
 }
 
+/* A dumb buffer that a program imports: OpenGL sees what 2D has. */
+static void resource_of_2d_has_a_twin(void)
+{
+    struct virtio_gpu_resource_create_2d create_2d = {
+        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_2D,
+        .resource_id = TEX, .format = 2, .width = 16, .height = 16,
+    };
+    struct virtio_gpu_transfer_to_host_2d transfer = {
+        .hdr.type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D,
+        .r = { 0, 4, 16, 2 }, .offset = 4 * 64, .resource_id = TEX,
+    };
+    struct virgl_resource r;
+    struct virgl_transfer x;
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    g_assert_cmphex(guest_call(&t.g, &create_2d, sizeof(create_2d)), ==, OK);
+    g_assert_cmphex(create(&t, TEX, 16, 16), ==, NO_RESOURCE);
+    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
+    g_assert_cmphex(attach(&t, 1, TEX), ==, OK);
+    fake_virgl_take(&v, VIRGL_RESOURCE_CREATE);
+    r = virgl_get_resource(&v.in);
+    g_assert_cmpuint(r.id, ==, TEX);
+    g_assert_cmpuint(r.format, ==, 2);
+    g_assert_cmpuint(r.height, ==, 16);
+    fake_virgl_take(&v, VIRGL_ATTACH);
+    g_assert_cmphex(submit(&t, 1, 4), ==, OK);
+    fake_virgl_take(&v, VIRGL_PUT); /* all of it, for the first time */
+    g_assert_cmpuint(virgl_get_transfer(&v.in).h, ==, 16);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    write_guest(&t, 0, 1024, 0);
+    g_assert_cmphex(guest_call(&t.g, &transfer, sizeof(transfer)), ==, OK);
+    g_assert_true(fake_virgl_is_idle(&v));
+    g_assert_cmphex(submit(&t, 1, 4), ==, OK);
+    fake_virgl_take(&v, VIRGL_PUT);
+    x = virgl_get_transfer(&v.in);
+    g_assert_cmpuint(x.y, ==, 4);
+    g_assert_cmpuint(x.h, ==, 2);
+    g_assert_cmpuint(x.data.size, ==, 128);
+    g_assert_cmpuint(v.staging[x.data.offset + 5], ==, 5); /* 4 * 64 + 512 + 5 */
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    g_assert_cmphex(test_unref(&t, TEX), ==, OK);
+    fake_virgl_take(&v, VIRGL_RESOURCE_UNREF);
+    stop(&t, &v);
+}
+
 /* --- fences ------------------------------------------------------------------------ */
 
 static void answers_keep_the_order_of_their_timeline(void)
@@ -813,6 +862,7 @@ const TestCase tests_virgl[] = {
     TEST(upload_is_a_snapshot),
     TEST(uploads_in_a_submission_are_taken_out),
     TEST(readback_writes_the_box_and_nothing_else),
+    TEST(resource_of_2d_has_a_twin),
     TEST(answers_keep_the_order_of_their_timeline),
     TEST(queue_waits_for_tokens),
     TEST(what_makes_no_sense_is_refused),
