@@ -17,7 +17,7 @@ help:
 	@echo 'make run             boots a VM and does real work on the host device in it'
 	@echo 'make check           runs every test; the last line counts them'
 	@echo 'make check-apps      hours: all OpenCL programs in Debian, a thousand ends, data races'
-	@echo 'make bench           the same OpenCL figures natively, over a socket and in a VM'
+	@echo 'make bench           the same OpenCL and OpenGL figures natively and in VMs'
 	@echo 'make fuzz [SECONDS=N]  the fuzzers, N seconds each'
 	@echo 'make guest-package   a .deb for any Debian guest, in build/'
 	@echo 'make guest           the test guest that scripts/vm boots'
@@ -62,6 +62,7 @@ check-apps: deps programs
 
 bench: all guest-package guest deps-tests deps-bench
 	@scripts/bench
+	@scripts/bench-gl
 
 fuzz: deps
 	@scripts/fuzz $(SECONDS)

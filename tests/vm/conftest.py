@@ -16,6 +16,8 @@ sys.path.insert(0, str(TOP / "scripts"))
 
 import guestvm  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 SECOND_TRY = 10
 # The third is of one that has just been forked, the last of one that has just ended.

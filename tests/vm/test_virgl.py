@@ -15,6 +15,7 @@ import sys
 import pytest
 
 import guestvm
+import rfb
 from conftest import PROGRAMS, Host, boot, children, cpu_seconds, eventually, share_with_programs
 
 SIZE = 256
@@ -25,7 +26,9 @@ GPU = "/machine/peripheral/gpu"
 
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory):
-    with boot(share_with_programs(tmp_path_factory.mktemp("virgl")), device="vgpu-remote,id=gpu") as one:
+    share = share_with_programs(tmp_path_factory.mktemp("virgl"))
+    # Short enough for a test, long enough for a slow machine. VNC is one more display.
+    with boot(share, device="vgpu-remote,id=gpu,watchdog=5000", args=["-vnc", f"unix:{share}/vnc"]) as one:
         yield one
 
 
@@ -92,8 +95,32 @@ def test_screen_shows_the_picture(guest, tmp_path):
             pixels[i * 3:i * 3 + 3] == want[i * 4:i * 4 + 3] for i in range(0, size[0] * size[1], 97))
     try:
         assert eventually(dumped, every=0.2), "the screen is not what was drawn"
+        with rfb.Screen(guest.share / "vnc") as screen:
+            seen, width, height = screen.pixels(), screen.width, screen.height
+        for y in range(0, height, 7):
+            row = drawn[(height - 1 - y) * width * 4:(height - y) * width * 4]
+            at = y * width * 4
+            assert seen[at:at + width * 4:4] == row[2::4] and seen[at + 2:at + width * 4:4] == row[::4], f"row {y}"
     finally:
         end.touch()
+
+
+def test_desktop_is_shown_with_its_client(guest, tmp_path):
+    """Weston's panel, and the triangle of weston-simple-egl on black."""
+    code, text = guest.output("bash /mnt/desktop.sh", timeout=90)
+    assert code == 0 and "virgl" in text, text
+
+    def seen():
+        guest.qmp("screendump", filename=str(tmp_path / "desktop.ppm"))
+        _, pixels = read_ppm(tmp_path / "desktop.ppm")
+        colours = {pixels[i:i + 3] for i in range(0, len(pixels), 3 * 7)}
+        strong = {c for c in colours if max(c) - min(c) > 150}
+        grey = {c for c in colours if max(c) - min(c) < 30 and 60 < c[0] < 180}
+        return len(strong) > 20 and len(grey) > 20
+    try:
+        assert eventually(seen, seconds=60, every=0.5), "no desktop with a triangle"
+    finally:
+        guest.output("pkill weston; sleep 1")
 
 
 def test_idle_guest_costs_nothing(guest, host):
