@@ -137,6 +137,11 @@ static void *serve_probe(void *opaque)
     return NULL;
 }
 
+GThread *test_serve_probe(Fake *f)
+{
+    return g_thread_new("probe", serve_probe, f);
+}
+
 /* In a thread: the device waits for it in the middle of QEMU's start. */
 void test_start_virgl(Test *t, const char *properties)
 {
@@ -145,7 +150,7 @@ void test_start_virgl(Test *t, const char *properties)
 
     fake_start(&t->f);
     device = g_strdup_printf("vgpu-remote,%s,%s", t->f.option, properties);
-    thread = g_thread_new("probe", serve_probe, &t->f);
+    thread = test_serve_probe(&t->f);
     guest_start(&t->g, device, NULL);
     g_thread_join(thread);
     guest_drive(&t->g);

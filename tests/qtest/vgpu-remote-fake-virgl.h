@@ -43,6 +43,12 @@ bool fake_virgl_is_idle(FakeVirgl *v);
 void fake_virgl_complete(FakeVirgl *v, uint32_t token, uint32_t status,
                          uint32_t a, uint32_t b);
 
+/**
+ * test_serve_probe: in a thread: welcome the device, and give it caps, once.
+ * g_thread_join() it.
+ */
+GThread *test_serve_probe(Fake *f);
+
 /** test_start_virgl: a device with @properties that was offered a worker. */
 void test_start_virgl(Test *t, const char *properties);
 

@@ -809,6 +809,50 @@ static void screen_shows_what_the_worker_reads_and_keeps_it(void)
     test_stop(&t);
 }
 
+/* Plugged in while the VM runs; and pulled out with all that can be under way. */
+static void device_is_unplugged_with_work_in_flight(void)
+{
+    unsigned fds = 0;
+    Test t;
+
+    fake_start(&t.f);
+    guest_start(&t.g, NULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        GThread *thread = test_serve_probe(&t.f);
+        FakeVirgl v;
+
+        qtest_qmp_device_add(t.g.qts, "vgpu-remote", "gpu",
+                             "{'addr': %s, 'hostmem': %d, 'server': %s}",
+                             stringify(GUEST_SLOT), GUEST_HOSTMEM,
+                             t.f.option + strlen("server="));
+        g_thread_join(thread);
+        guest_drive(&t.g);
+        add_context(&t, 1, &v, true);
+        add_texture(&t, &v, TEX, 32, 32);
+        g_assert_cmphex(attach_backing(&t, TEX, 4096), ==, OK);
+        g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
+        munmap(take_screen(&v, 32 * 32 * 4), 32 * 32 * 4);
+        fake_virgl_take(&v, VIRGL_GET);
+        for (int n = 0; n < 5; n++) {
+            send_submit(&t, 1, 4, FENCED, 0, n);
+        }
+        guest_kick(&t.g);
+        g_assert_true(guest_is_alive(&t.g));
+        guest_forget(&t.g);
+        qpci_unplug_acpi_device_test(t.g.qts, "gpu", GUEST_SLOT);
+        g_assert_true(fake_is_closed(v.sock));
+        g_assert_true(fake_is_closed(t.f.conn));
+        fake_virgl_die(&v);
+        fake_die(&t.f);
+        if (i == 0) {
+            fds = test_fds(&t.g);
+        }
+        g_assert_cmpuint(test_fds(&t.g), ==, fds);
+    }
+    guest_stop(&t.g);
+    fake_stop(&t.f);
+}
+
 /* --- the switch -------------------------------------------------------------------- */
 
 static void set_backend(Test *t, const char *value)
@@ -872,6 +916,7 @@ const TestCase tests_virgl[] = {
     TEST(too_many_deaths_end_in_2d_until_reset),
     TEST(reset_forgets_everything),
     TEST(screen_shows_what_the_worker_reads_and_keeps_it),
+    TEST(device_is_unplugged_with_work_in_flight),
     TEST(switch_is_for_new_contexts),
     TEST(switch_to_what_was_not_offered_is_refused),
     { NULL },
