@@ -133,6 +133,10 @@ void vgpu_held_drop_all(VgpuRemote *vr)
 {
     VgpuHeld *held, *next;
 
+    for (size_t i = 0; i < ARRAY_SIZE(vr->virgl.jobs); i++) {
+        vr->virgl.jobs[i].held = NULL;
+    }
+
     QTAILQ_FOREACH_SAFE(held, &vr->virgl.held, next, next) {
         QTAILQ_REMOVE(&vr->virgl.held, held, next);
         g_free(held);

@@ -132,7 +132,11 @@ static VgpuMemory *ask(VgpuRemote *vr, uint64_t id, uint64_t size,
     memory->ready = ready;
     memory->opaque = opaque;
     QSIMPLEQ_INSERT_TAIL(&v->asked, memory, next);
-    return send_packet(vr, &m, -1) ? memory : NULL;
+    if (!send_packet(vr, &m, -1)) {
+        vgpu_memory_unref(memory);
+        return NULL;
+    }
+    return memory;
 }
 
 VgpuMemory *vgpu_memory_ask(VgpuRemote *vr, uint64_t size,
@@ -653,8 +657,10 @@ uint32_t vgpu_virgl_begin(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
     }
     if (job && v->n_jobs == ARRAY_SIZE(v->jobs)) {
         serve_done(vr);
-        if (v->state != VGPU_VIRGL_READY ||
-            v->n_jobs == ARRAY_SIZE(v->jobs)) {
+        if (v->state != VGPU_VIRGL_READY) {
+            return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+        }
+        if (v->n_jobs == ARRAY_SIZE(v->jobs)) {
             return vgpu_virgl_stall(vr);
         }
     }

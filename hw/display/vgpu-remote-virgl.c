@@ -292,8 +292,11 @@ uint32_t vgpu_virgl_resource_unref(VgpuRemote *vr,
 static void submit_done(VgpuRemote *vr, VgpuJob *job,
                         const struct virgl_done *done)
 {
-    vgpu_held_done(vr, job->held, done->status ? VIRTIO_GPU_RESP_ERR_UNSPEC
-                                               : VIRTIO_GPU_RESP_OK_NODATA);
+    if (job->held) {
+        vgpu_held_done(vr, job->held, done->status
+                                          ? VIRTIO_GPU_RESP_ERR_UNSPEC
+                                          : VIRTIO_GPU_RESP_OK_NODATA);
+    }
 }
 
 /* Word @at of the submission and @n more, copied out of guest memory once. */
@@ -394,8 +397,8 @@ void vgpu_virgl_reset(VgpuRemote *vr)
     GHashTableIter iter;
     gpointer r;
 
+    vgpu_held_drop_all(vr); /* before it: nothing is to be answered */
     vgpu_virgl_lose(vr, NULL);
-    vgpu_held_drop_all(vr);
     for (;;) {
         g_hash_table_iter_init(&iter, v->resources);
         if (!g_hash_table_iter_next(&iter, NULL, &r)) {

@@ -667,6 +667,7 @@ static void reset_forgets_everything(void)
 {
     unsigned fds;
     FakeVirgl v, w;
+    int place = 0;
     Test t;
 
     test_start_virgl(&t, "backend=auto");
@@ -675,10 +676,12 @@ static void reset_forgets_everything(void)
     add_texture(&t, &v, TEX, 16, 16);
     g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
     for (int i = 0; i < 10; i++) {
-        send_submit(&t, 1, 4, FENCED, 0, i);
+        place = send_submit(&t, 1, 4, FENCED, 0, i);
     }
     guest_kick(&t.g);
     g_assert_true(guest_is_alive(&t.g));
+    qvirtio_reset(&t.g.pci->vdev);
+    g_assert_false(guest_is_answered(&t.g, place));
     guest_drive(&t.g);
     g_assert_true(fake_is_closed(v.sock));
     g_assert_cmpuint(test_fds(&t.g), ==, fds);
