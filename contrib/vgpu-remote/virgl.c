@@ -31,7 +31,7 @@ struct box { /* as virglrenderer has it, which does not install its own */
 
 static bool started;
 
-/* --- the start ------------------------------------------------------------- */
+/* --- the start ----------------------------------------------------------- */
 
 static struct virgl_renderer_callbacks callbacks = {
     .version = 3,
@@ -101,7 +101,7 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
     return fill_caps(s, done);
 }
 
-/* --- contexts -------------------------------------------------------------- */
+/* --- contexts ------------------------------------------------------------ */
 
 static int context_create(struct session *s, struct wire_in *in,
                           struct virgl_done *done)
@@ -157,7 +157,7 @@ static int detach(struct session *s, struct wire_in *in, struct virgl_done *done
     return 0;
 }
 
-/* --- resources ------------------------------------------------------------- */
+/* --- resources ----------------------------------------------------------- */
 
 static int resource_create(struct session *s, struct wire_in *in,
                            struct virgl_done *done)
@@ -179,7 +179,7 @@ static int resource_unref(struct session *s, struct wire_in *in,
     return 0;
 }
 
-/* --- transfers ------------------------------------------------------------- */
+/* --- transfers ----------------------------------------------------------- */
 
 /* Decode a transfer, and find its memory. NULL in @iov: not within a blob. */
 static bool get_transfer(struct session *s, struct wire_in *in,
@@ -238,7 +238,7 @@ static int get(struct session *s, struct wire_in *in, struct virgl_done *done)
     return err;
 }
 
-/* --- work ------------------------------------------------------------------ */
+/* --- work ---------------------------------------------------------------- */
 
 /*
  * A guest's stream may be wrong: that is its context's affair, and virglrenderer
@@ -266,7 +266,7 @@ static int submit(struct session *s, struct wire_in *in, struct virgl_done *done
     return err;
 }
 
-/* --- the table ------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------- */
 
 /*
  * Makes the call. Returns 0 or an errno value, for @done; -1 if the message cannot

@@ -35,7 +35,7 @@ static struct resource **find(uint32_t id)
     return at;
 }
 
-/* --- layout ---------------------------------------------------------------- */
+/* --- layout -------------------------------------------------------------- */
 
 struct block {
     uint32_t w, h;
@@ -96,7 +96,7 @@ bool virgl_resource_layout(const struct virgl_transfer *t, uint32_t *row,
     return true;
 }
 
-/* --- life ------------------------------------------------------------------ */
+/* --- life ---------------------------------------------------------------- */
 
 /* Bytes of a block, which is not told, from those of the first level's row. */
 static uint32_t block_bytes(const struct virgl_resource *r)

@@ -21,7 +21,7 @@
 /* Serves VGPU_API_VIRGL; answers all with WIRE_UNKNOWN if built without. */
 extern const struct session_api virgl_api;
 
-/* --- virgl_fence.c --------------------------------------------------------- */
+/* --- virgl_fence.c ------------------------------------------------------- */
 
 /** virgl_complete: tell the device, unless the token is 0. */
 void virgl_complete(struct session *s, struct virgl_done done);
@@ -42,7 +42,7 @@ void virgl_fence_retire(void *session, uint32_t context, uint32_t ring,
 /** virgl_fences_wait: look at fences; struct session_api's idle. */
 bool virgl_fences_wait(struct session *s);
 
-/* --- virgl_resource.c ------------------------------------------------------ */
+/* --- virgl_resource.c ---------------------------------------------------- */
 
 /** virgl_resource_add: make it, and charge its bytes. 0 or an errno value. */
 int virgl_resource_add(struct session *s, const struct virgl_resource *r);

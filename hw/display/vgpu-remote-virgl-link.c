@@ -34,7 +34,7 @@ static int64_t now_ms(void)
     return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 }
 
-/* --- progress ---------------------------------------------------------------- */
+/* --- progress ------------------------------------------------------------ */
 
 static uint32_t worker_head(VgpuVirgl *v)
 {
@@ -106,7 +106,7 @@ uint32_t vgpu_virgl_stall(VgpuRemote *vr)
     return VGPU_STALL;
 }
 
-/* --- memory ------------------------------------------------------------------ */
+/* --- memory -------------------------------------------------------------- */
 
 static bool send_packet(VgpuRemote *vr, const void *m, int fd)
 {
@@ -214,7 +214,7 @@ static const char *memory_created(VgpuRemote *vr,
     return why;
 }
 
-/* --- completions --------------------------------------------------------------- */
+/* --- completions --------------------------------------------------------- */
 
 static void job_finish(VgpuRemote *vr, VgpuJob *job,
                        const struct virgl_done *done)
@@ -290,7 +290,7 @@ static void space_signalled(EventNotifier *e)
     moved_on(container_of(e, VgpuRemote, virgl.space));
 }
 
-/* --- the socket ---------------------------------------------------------------- */
+/* --- the socket ---------------------------------------------------------- */
 
 static const char *serve_packet(VgpuRemote *vr, union proto_any *m, int fd)
 {
@@ -331,7 +331,7 @@ static void readable(void *opaque)
     }
 }
 
-/* --- the start ----------------------------------------------------------------- */
+/* --- the start ----------------------------------------------------------- */
 
 static void start_done(VgpuRemote *vr, VgpuJob *job,
                        const struct virgl_done *done)
@@ -513,7 +513,7 @@ bool vgpu_virgl_probe(VgpuRemote *vr, Error **errp)
     return v->caps_size != 0;
 }
 
-/* --- the end ------------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------- */
 
 /* Whether there were too many of late; remembers this one. */
 static bool count_crash(VgpuVirgl *v)
@@ -586,7 +586,7 @@ void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
     }
 }
 
-/* --- messages ------------------------------------------------------------------ */
+/* --- messages ------------------------------------------------------------ */
 
 static uint32_t free_job(VgpuVirgl *v)
 {
@@ -710,7 +710,7 @@ void vgpu_virgl_end(VgpuRemote *vr, VgpuMessage *m, enum virgl_call call)
     }
 }
 
-/* --- storage ------------------------------------------------------------------- */
+/* --- storage ------------------------------------------------------------- */
 
 void vgpu_virgl_init(VgpuRemote *vr)
 {

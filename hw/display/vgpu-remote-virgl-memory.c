@@ -24,7 +24,7 @@
 
 #define ALIGN 64u
 
-/* --- staging --------------------------------------------------------------------- */
+/* --- staging ------------------------------------------------------------- */
 
 static void large_is_there(VgpuRemote *vr, void *opaque)
 {
@@ -121,7 +121,7 @@ static void staging_undo(VgpuRemote *vr, VgpuJob *job, uint64_t tail)
     }
 }
 
-/* --- guest pages ------------------------------------------------------------------ */
+/* --- guest pages --------------------------------------------------------- */
 
 void vgpu_backing_unref(VgpuBacking *b)
 {
@@ -177,7 +177,7 @@ uint32_t vgpu_virgl_detach_backing(VgpuRemote *vr,
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* --- transfers --------------------------------------------------------------------- */
+/* --- transfers ----------------------------------------------------------- */
 
 static bool is_buffer(const VgpuVirglResource *r)
 {

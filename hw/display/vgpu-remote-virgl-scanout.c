@@ -27,7 +27,7 @@ static struct virtio_gpu_scanout *base_of(VgpuRemote *vr, uint32_t n)
     return &VIRTIO_GPU_BASE(vr)->scanout[n];
 }
 
-/* --- reading ------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------- */
 
 static void clean(VgpuVirglScreen *s)
 {
@@ -129,7 +129,7 @@ void vgpu_screens_kick(VgpuRemote *vr)
     }
 }
 
-/* --- showing ------------------------------------------------------------------------- */
+/* --- showing ------------------------------------------------------------- */
 
 static void unref_memory(pixman_image_t *image, void *memory)
 {
@@ -202,7 +202,7 @@ static bool have_memory(VgpuRemote *vr, VgpuVirglScreen *s, uint32_t n)
     return s->memory != NULL;
 }
 
-/* --- commands ------------------------------------------------------------------------ */
+/* --- commands ------------------------------------------------------------ */
 
 static void forget(VgpuVirglScreen *s)
 {
@@ -303,7 +303,7 @@ uint32_t vgpu_virgl_flush(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* --- the end ------------------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------- */
 
 void vgpu_screens_unref(VgpuRemote *vr, uint32_t id)
 {
@@ -334,7 +334,7 @@ void vgpu_screens_reset(VgpuRemote *vr)
     vgpu_screens_lost(vr);
 }
 
-/* --- the cursor ---------------------------------------------------------------------- */
+/* --- the cursor ---------------------------------------------------------- */
 
 static void cursor_done(VgpuRemote *vr, VgpuJob *job,
                         const struct virgl_done *done)

@@ -18,7 +18,7 @@
 #include "qemu/iov.h"
 #include "trace/trace-hw_display_vgpu_remote.h"
 
-/* --- contexts ---------------------------------------------------------------------- */
+/* --- contexts ------------------------------------------------------------ */
 
 static uint32_t send_pair(VgpuRemote *vr, enum virgl_call call,
                           uint32_t context, uint32_t resource)
@@ -179,7 +179,7 @@ uint32_t vgpu_virgl_attach(VgpuContext *ctx, uint32_t resource, bool attach)
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* --- resources ---------------------------------------------------------------------- */
+/* --- resources ----------------------------------------------------------- */
 
 VgpuVirglResource *vgpu_virgl_find(VgpuRemote *vr, uint32_t id)
 {
@@ -287,7 +287,7 @@ uint32_t vgpu_virgl_resource_unref(VgpuRemote *vr,
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* --- submissions --------------------------------------------------------------------- */
+/* --- submissions --------------------------------------------------------- */
 
 static void submit_done(VgpuRemote *vr, VgpuJob *job,
                         const struct virgl_done *done)
@@ -389,7 +389,7 @@ uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     return fenced ? VGPU_HELD : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* --- the whole ------------------------------------------------------------------------ */
+/* --- the whole ----------------------------------------------------------- */
 
 void vgpu_virgl_reset(VgpuRemote *vr)
 {

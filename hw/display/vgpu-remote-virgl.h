@@ -54,7 +54,7 @@ typedef struct VgpuTwin VgpuTwin;
 #define VGPU_VIRGL_HANG_MS    10000 /* unless the user says otherwise */
 #define VGPU_VIRGL_CRASHES    5     /* so many in a minute, and there is no more */
 
-/* --- memory that a worker made: vgpu-remote-virgl-link.c ------------------- */
+/* --- memory that a worker made: vgpu-remote-virgl-link.c ----------------- */
 
 typedef void VgpuMemoryReady(VgpuRemote *vr, void *opaque);
 
@@ -69,7 +69,7 @@ struct VgpuMemory {
     QSIMPLEQ_ENTRY(VgpuMemory) next; /* while asked for */
 };
 
-/* --- a token: vgpu-remote-virgl-link.c -------------------------------------- */
+/* --- a token: vgpu-remote-virgl-link.c ----------------------------------- */
 
 /* Called once; status is EPIPE if the worker is lost. */
 typedef void VgpuJobDone(VgpuRemote *vr, VgpuJob *job,
@@ -100,7 +100,7 @@ typedef struct VgpuMessage {
     VgpuJob *job; /* NULL: nobody waits */
 } VgpuMessage;
 
-/* --- resources and screens -------------------------------------------------- */
+/* --- resources and screens ----------------------------------------------- */
 
 /* Guest pages of a resource; a job that copies to them keeps them mapped. */
 struct VgpuBacking {
@@ -184,7 +184,7 @@ struct VgpuVirgl {
     uint64_t commands, resets;
 };
 
-/* --- the worker: vgpu-remote-virgl-link.c ------------------------------------ */
+/* --- the worker: vgpu-remote-virgl-link.c -------------------------------- */
 
 /**
  * vgpu_virgl_probe: have a worker, ask for its caps, and let it go again: no
@@ -237,7 +237,7 @@ void vgpu_virgl_finish(VgpuRemote *vr);
 /** vgpu_virgl_reset: nothing of the guest is left, and nothing is answered. */
 void vgpu_virgl_reset(VgpuRemote *vr);
 
-/* --- held commands: vgpu-remote-virgl-held.c ---------------------------------- */
+/* --- held commands: vgpu-remote-virgl-held.c ----------------------------- */
 
 /** vgpu_held_add: hold @cmd, until vgpu_held_done() and those before it are. */
 VgpuHeld *vgpu_held_add(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd);
@@ -252,7 +252,7 @@ bool vgpu_held_is_behind(VgpuRemote *vr, const struct virtio_gpu_ctrl_hdr *hdr);
 /** vgpu_held_drop_all: for reset: the commands are somebody else's to free. */
 void vgpu_held_drop_all(VgpuRemote *vr);
 
-/* --- guest memory: vgpu-remote-virgl-memory.c --------------------------------- */
+/* --- guest memory: vgpu-remote-virgl-memory.c ---------------------------- */
 
 void vgpu_backing_unref(VgpuBacking *b);
 
@@ -276,7 +276,7 @@ uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
 /** vgpu_staging_try: only if there is room now, and little is asked for. */
 bool vgpu_staging_try(VgpuRemote *vr, VgpuJob *job, uint64_t size);
 
-/* --- screens: vgpu-remote-virgl-scanout.c ------------------------------------- */
+/* --- screens: vgpu-remote-virgl-scanout.c -------------------------------- */
 
 /** vgpu_screens_kick: read what is dirty and can be read now. */
 void vgpu_screens_kick(VgpuRemote *vr);
@@ -292,7 +292,7 @@ void vgpu_screens_reset(VgpuRemote *vr);
 void vgpu_virgl_cursor(VirtIOGPU *g, struct virtio_gpu_scanout *s,
                        uint32_t resource);
 
-/* --- 2D resources: vgpu-remote-virgl-2d.c -------------------------------------- */
+/* --- 2D resources: vgpu-remote-virgl-2d.c -------------------------------- */
 
 /** vgpu_twin_have: see that the worker has 2D resource @id, if that exists. */
 uint32_t vgpu_twin_have(VgpuRemote *vr, uint32_t id);
@@ -306,7 +306,7 @@ uint32_t vgpu_twins_update(VgpuRemote *vr);
 /** vgpu_twin_unref: @id is going. 0 or VGPU_STALL. */
 uint32_t vgpu_twin_unref(VgpuRemote *vr, uint32_t id);
 
-/* --- commands: vgpu-remote-virgl.c --------------------------------------------- */
+/* --- commands: vgpu-remote-virgl.c --------------------------------------- */
 
 VgpuVirglResource *vgpu_virgl_find(VgpuRemote *vr, uint32_t id);
 

@@ -46,7 +46,7 @@ static double now_us(void)
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
 
-/* --- what is there to draw ----------------------------------------------------- */
+/* --- what is there to draw ----------------------------------------------- */
 
 static void have_context(void)
 {
@@ -141,7 +141,7 @@ static void have_buffer(void)
     check(true, "the buffer");
 }
 
-/* --- figures ------------------------------------------------------------------- */
+/* --- figures ------------------------------------------------------------- */
 
 static void draws(int n)
 {

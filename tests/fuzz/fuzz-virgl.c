@@ -30,7 +30,7 @@ static jmp_buf the_end;
 static struct virgl_renderer_callbacks *callbacks;
 static void *cookie;
 
-/* --- the session --------------------------------------------------------------- */
+/* --- the session --------------------------------------------------------- */
 
 void *session_reply_area(struct session *s, uint32_t n)
 {
@@ -83,7 +83,7 @@ void log_debug(const char *fmt, ...)
 {
 }
 
-/* --- virglrenderer, and as much of GL as is called ------------------------------- */
+/* --- virglrenderer, and as much of GL as is called ----------------------- */
 
 static uint32_t resources[RESOURCES];
 static unsigned n_resources;
@@ -262,7 +262,7 @@ void (*epoxy_glDeleteSync)(struct __GLsync *) = delete_sync;
 unsigned (*epoxy_glClientWaitSync)(struct __GLsync *, unsigned,
                                    unsigned long) = wait_sync;
 
-/* --- one input ------------------------------------------------------------------- */
+/* --- one input ----------------------------------------------------------- */
 
 /* A call, its items by a byte each (so that ids meet), and bytes behind them. */
 static void send(struct session *s, struct fuzz_input *in)

@@ -123,7 +123,7 @@ void fake_virgl_complete(FakeVirgl *v, uint32_t token, uint32_t status,
     }
 }
 
-/* --- a device that has asked for caps ---------------------------------------- */
+/* --- a device that has asked for caps ------------------------------------ */
 
 static void *serve_probe(void *opaque)
 {

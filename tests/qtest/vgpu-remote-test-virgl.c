@@ -16,7 +16,7 @@
 #define FENCED  VIRTIO_GPU_FLAG_FENCE
 #define ON_RING (VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX)
 
-/* --- commands ---------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------ */
 
 static uint32_t create(Test *t, uint32_t id, uint32_t w, uint32_t h)
 {
@@ -132,7 +132,7 @@ static void stop(Test *t, FakeVirgl *v)
     fake_virgl_die(v);
 }
 
-/* --- what is offered ----------------------------------------------------------- */
+/* --- what is offered ----------------------------------------------------- */
 
 static uint32_t capset_at(Test *t, uint32_t index)
 {
@@ -196,7 +196,7 @@ static void context_is_begun_when_it_is_used(void)
     stop(&t, &v);
 }
 
-/* --- messages -------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 static void submission_arrives_as_it_was(void)
 {
@@ -425,7 +425,7 @@ static void resource_of_2d_has_a_twin(void)
     stop(&t, &v);
 }
 
-/* --- fences ------------------------------------------------------------------------ */
+/* --- fences -------------------------------------------------------------- */
 
 static void answers_keep_the_order_of_their_timeline(void)
 {
@@ -487,7 +487,7 @@ static void queue_waits_for_tokens(void)
     stop(&t, &v);
 }
 
-/* --- refusals ---------------------------------------------------------------------- */
+/* --- refusals ------------------------------------------------------------ */
 
 static void what_makes_no_sense_is_refused(void)
 {
@@ -526,7 +526,7 @@ static void what_makes_no_sense_is_refused(void)
     stop(&t, &v);
 }
 
-/* --- loss -------------------------------------------------------------------------- */
+/* --- loss ---------------------------------------------------------------- */
 
 static char *status_of(Test *t)
 {
@@ -691,7 +691,7 @@ static void reset_forgets_everything(void)
     fake_virgl_die(&v);
 }
 
-/* --- screens ----------------------------------------------------------------------- */
+/* --- screens ------------------------------------------------------------- */
 
 static uint32_t show(Test *t, uint32_t id, uint32_t w, uint32_t h)
 {
@@ -856,7 +856,7 @@ static void device_is_unplugged_with_work_in_flight(void)
     fake_stop(&t.f);
 }
 
-/* --- the switch -------------------------------------------------------------------- */
+/* --- the switch ---------------------------------------------------------- */
 
 static void set_backend(Test *t, const char *value)
 {
