@@ -26,6 +26,10 @@
  *   pocl runs `ld` for every kernel. What is executed inherits every restriction.
  * - Code may be written and executed: pocl compiles to shared objects in the
  *   worker's directory, GPU drivers to memory.
+ * - A virgl worker's EGL and GL need no more than that: GLVND and Mesa read their
+ *   configuration and drivers in /usr and /etc, llvmpipe compiles to memory, the
+ *   shader cache goes to the worker's directory, and where kcmp fails Mesa takes two
+ *   files for different ones. No window system is asked for, so no socket is missed.
  * - A GPU driver's ioctls on /dev/dri and /dev/nvidia* are not filtered: they are
  *   the way to the GPU, and differ by driver and version.
  * - /proc and /sys, of which hwloc, LLVM and drivers read processors and devices,

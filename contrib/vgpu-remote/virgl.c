@@ -19,6 +19,7 @@
 #include "virgl_worker.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <virglrenderer.h>
@@ -64,6 +65,16 @@ static void mask_caps(uint8_t *caps, uint32_t size)
     }
 }
 
+/* What virglrenderer says, much of it for whatever a guest does wrong. */
+static void log_renderer(const char *fmt, va_list ap)
+{
+    char line[256];
+
+    vsnprintf(line, sizeof(line), fmt, ap);
+    line[strcspn(line, "\n")] = '\0';
+    log_debug("virglrenderer: %s", line);
+}
+
 static int fill_caps(struct session *s, struct virgl_done *done)
 {
     uint8_t caps[VIRGL_CAPS_MAX] = { 0 };
@@ -91,6 +102,7 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
     if (started) {
         return EEXIST;
     }
+    virgl_set_debug_callback(log_renderer);
     err = virgl_renderer_init(s, VIRGL_RENDERER_USE_EGL |
                               VIRGL_RENDERER_USE_SURFACELESS, &callbacks);
     if (err) {
