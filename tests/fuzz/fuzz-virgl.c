@@ -25,7 +25,7 @@
 static uint8_t staging[STAGING];
 static uint8_t ring[RING_CMD_OFFSET];
 static uint64_t charged;
-static uint32_t outstanding, posted;
+static uint32_t outstanding, posted, token;
 static jmp_buf the_end;
 static struct virgl_renderer_callbacks *callbacks;
 static void *cookie;
@@ -274,10 +274,12 @@ static void send(struct session *s, struct fuzz_input *in)
 {
     static uint64_t items[600];
     struct request r = { .session = s };
-    uint32_t n = fuzz_u8(in) % 24, token = fuzz_u8(in);
+    uint32_t n = fuzz_u8(in) % 24;
+    bool wanted = fuzz_u8(in);
 
     r.header.call = fuzz_u8(in) % (VIRGL_CALLS + 1);
-    items[0] = outstanding < TOKENS ? token : 0;
+    /* As the device does: no token twice at a time. */
+    items[0] = wanted && outstanding < TOKENS ? ++token : 0;
     for (uint32_t i = 1; i <= n; i++) {
         uint8_t kind = fuzz_u8(in);
 
@@ -314,9 +316,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input in = { data, size };
     struct session *s = (struct session *)ring;
     struct request begin = { .session = s, .header.call = VIRGL_START };
-    uint64_t token = 0;
+    uint64_t none = 0;
 
-    wire_in_init(&begin.in, &token, sizeof(token));
+    wire_in_init(&begin.in, &none, sizeof(none));
     virgl_api.serve(&begin);
     if (setjmp(the_end) == 0) {
         while (in.left) {

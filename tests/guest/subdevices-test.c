@@ -141,8 +141,13 @@ static void parts_compute(void **state)
         ok(clReleaseCommandQueue(q));
     }
     ok(clReleaseProgram(p));
-    /* The context keeps them while it lives. */
-    join(parts, n);
+    /*
+     * The context keeps them while it lives. Not natively: a thread of pocl 3.1 may
+     * use one behind its last command, and crash on what is freed by then.
+     */
+    if (is_remote()) {
+        join(parts, n);
+    }
     ok(clReleaseContext(context));
 }
 
