@@ -36,6 +36,13 @@ def name_of(pid):
         return ""
 
 
+def has_namespaces():
+    """Whether workers get any here; not in a chroot whose root is no mount."""
+    said = subprocess.run([SERVER, "--isolation"], capture_output=True,
+                          text=True).stdout
+    return "no other processes in /proc" in said
+
+
 def status_of(pid):
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":", 1) for line in lines)

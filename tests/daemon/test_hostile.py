@@ -11,6 +11,7 @@ import platform
 import pytest
 
 import vgpu
+from conftest import has_namespaces
 from opencl import CL, DEVICE_NAME
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64",
@@ -55,6 +56,10 @@ class Hostile:
             return memoryview(data).cast("q").tolist()
 
 
+needs_namespaces = pytest.mark.skipif(not has_namespaces(), reason=
+                                      "workers get no namespaces here")
+
+
 @pytest.fixture
 def hostile(context):
     return Hostile(context)
@@ -77,6 +82,7 @@ def test_kernels_make_system_calls(hostile):
     assert hostile.run("a[0] = call(GETPID, 0, 0, 0, 0);")[0] > 0
 
 
+@needs_namespaces
 def test_nothing_it_starts_outlives_a_killed_server(server, hostile):
     # prctl(PR_SET_NAME) makes the child known, pause() makes it stay.
     hostile.run("""
@@ -92,6 +98,7 @@ def test_nothing_it_starts_outlives_a_killed_server(server, hostile):
     vgpu.wait_until(lambda: not everybody_named(name))
 
 
+@needs_namespaces
 def test_its_directory_is_limited_and_gone_with_it(server, client, hostile):
     made, err, *_ = hostile.run("""
     char name[] = "f00000000";

@@ -44,7 +44,9 @@ def test_worker_has_only_its_own_fds(server, client):
     sockets = [n for n in names.values() if n.startswith("socket:")]
     assert len(sockets) == 3  # the client's, to the server's account, stderr
     assert names[0] == names[1] == "/dev/null"
-    assert len(names) <= 8  # 0 1 2, sockets, doorbell, epoll, one eventfd
+    # Landlock's rules for /proc hold it open, where there is no /proc of its own.
+    own = [n for n in names.values() if not n.startswith(("/proc", "/sys"))]
+    assert len(own) <= 8  # 0 1 2, sockets, doorbell, epoll, one eventfd
 
 
 def test_isolation_is_reported():
