@@ -427,19 +427,22 @@ def emit_retain(call, w):
 def emit_result(api, call, w):
     queue = call.queue
     news = [p for p in call.sent if p.is_new]
-    entered = bool(news) or call.new
-    if queue and news:
+    made = [(p.name, p.ctype) for p in news]
+    if call.new:
+        made.append(("a.ret", call.ret))
+    if queue and made:
+        # What was made goes again, if what failed before it is to be reported.
         w(f"    if (err == 0) {{")
         w(f"        err = settle(r, a.{queue.name}, err);")
-        for p in news:
-            w(f"        if (err != 0 && {p.name}) {{")
-            w(f"            {api.name}_release({api.upper}_{p.ctype}, "
-              f"{p.name});\n        }}")
+        for name, ctype in made:
+            w(f"        if (err != 0 && {name}) {{")
+            w(f"            {api.name}_release({api.upper}_{ctype}, "
+              f"{name});\n        }}")
         w("    } else {")
         w(f"        settle(r, a.{queue.name}, err);\n    }}")
     elif queue and "drop" not in queue.words:
         w(f"    err = settle(r, a.{queue.name}, err);")
-    elif not entered:
+    elif not made:
         w("    err = settle(r, NULL, err);")
     for p in news:
         w(f"    err = enter(r, a.id_of_{p.name}, {api.upper}_{p.ctype}, "
