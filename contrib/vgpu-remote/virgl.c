@@ -18,6 +18,7 @@
 #define VIRGL_RENDERER_UNSTABLE_APIS /* fences per context are among those */
 #include "virgl_worker.h"
 
+#include <epoxy/egl.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -92,6 +93,25 @@ static int fill_caps(struct session *s, struct virgl_done *done)
     return 0;
 }
 
+/* Whether there is any: where not, virglrenderer 0.10 looks for GL all the same. */
+static bool have_egl(void)
+{
+    static const char surfaceless[] = "EGL_MESA_platform_surfaceless";
+    EGLDisplay display;
+    bool ok;
+
+    if (!epoxy_has_egl_extension(EGL_NO_DISPLAY, surfaceless)) {
+        return false;
+    }
+    display = eglGetPlatformDisplayEXT(EGL_PLATFORM_SURFACELESS_MESA,
+                                       EGL_DEFAULT_DISPLAY, NULL);
+    ok = display && eglInitialize(display, NULL, NULL);
+    if (ok) {
+        eglTerminate(display);
+    }
+    return ok;
+}
+
 static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
     int err;
@@ -103,10 +123,12 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
         return EEXIST;
     }
     virgl_set_debug_callback(log_renderer);
-    err = virgl_renderer_init(s, VIRGL_RENDERER_USE_EGL |
-                              VIRGL_RENDERER_USE_SURFACELESS, &callbacks);
+    err = have_egl() ? virgl_renderer_init(s, VIRGL_RENDERER_USE_EGL |
+                                           VIRGL_RENDERER_USE_SURFACELESS,
+                                           &callbacks) : ENODEV;
     if (err) {
-        log_line("virglrenderer finds no EGL or GL that it can use");
+        log_line("there is no EGL or GL that virglrenderer can use: install a "
+                 "driver, libegl1 and libgl1-mesa-dri say");
         return ENODEV;
     }
     started = true;

@@ -2,6 +2,7 @@
 
 SPDX-License-Identifier: MIT
 """
+import errno
 import os
 import signal
 import struct
@@ -151,6 +152,14 @@ def test_two_workers_do_not_meet(server, client):
         os.kill(server.workers()[0], signal.SIGKILL)
         one.worker.wait_lost()
         assert two.fence(1) == 0
+
+
+def test_host_without_opengl_says_so(start, monkeypatch):
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", "/nonexistent")
+    server = start()
+    with server.client() as client, Virgl(client, start=False) as worker:
+        assert worker.call(START)[0] == errno.ENODEV
+    vgpu.wait_until(lambda: "there is no EGL" in server.log())
 
 
 def test_opencl_context_serves_no_virgl(context):

@@ -267,6 +267,31 @@ void (*epoxy_glDeleteSync)(struct __GLsync *) = delete_sync;
 unsigned (*epoxy_glClientWaitSync)(struct __GLsync *, unsigned,
                                    unsigned long) = wait_sync;
 
+bool epoxy_has_egl_extension(void *display, const char *name)
+{
+    return true;
+}
+
+static void *get_display(unsigned platform, void *native, const int *attributes)
+{
+    return &syncs;
+}
+
+static unsigned initialize(void *display, int *major, int *minor)
+{
+    return 1;
+}
+
+static unsigned terminate(void *display)
+{
+    return 1;
+}
+
+void *(*epoxy_eglGetPlatformDisplayEXT)(unsigned, void *,
+                                        const int *) = get_display;
+unsigned (*epoxy_eglInitialize)(void *, int *, int *) = initialize;
+unsigned (*epoxy_eglTerminate)(void *) = terminate;
+
 /* --- one input ----------------------------------------------------------- */
 
 /* A call, its items by a byte each (so that ids meet), and bytes behind them. */
