@@ -137,16 +137,18 @@ class Port:
 class Guest:
     """A running VM. `device` is an argument of -device, or a list of them.
 
-    A guest that reboots ends its VM, unless `reboots` is set.
+    A guest that reboots ends its VM, unless `reboots` is set. With `arriving`, a file
+    that another VM like this was migrated to, it goes on where that was.
     """
 
     def __init__(self, device=None, share=None, package=None, qemu=None,
                  memory="2G", smp=2, display="none", accel=None, log=None,
-                 machine="q35,hpet=off", reboots=False, args=()):
+                 machine="q35,hpet=off", reboots=False, arriving=None, args=()):
         self.qemu = str(qemu or BIN / "qemu-system-x86_64")
         self.share = share and Path(share).resolve()
         self.package = package and Path(package).resolve()
         self.process = None
+        self.arriving = arriving
         self.log = open(log, "w+b") if log else tempfile.TemporaryFile()
         self.ports = {name: Port(name) for name in ("control", "out", "err", "qmp")}
         self.accel = accel or accelerator(self.qemu)
@@ -157,7 +159,8 @@ class Guest:
             "-cpu", "host" if self.accel == "kvm" else "max",
             "-m", str(memory), "-smp", str(smp), "-display", display,
             *self._system(), *self._console(), *self._shares(),
-            *(word for one in devices for word in ("-device", one)), *args]
+            *(word for one in devices for word in ("-device", one)),
+            *(["-incoming", f"exec:cat {shlex.quote(str(arriving))}"] if arriving else []), *args]
 
     def _system(self):
         guest = guest_folder()
@@ -195,8 +198,18 @@ class Guest:
             start_new_session=True, preexec_fn=die_with_parent)
         for port in self.ports.values():
             port.vm.close()
-        self._await_agent(timeout)
+        if self.arriving:
+            self._await_arrival(timeout)
+        else:
+            self._await_agent(timeout)
         return self
+
+    def _await_arrival(self, timeout):
+        end = time.monotonic() + timeout
+        while self.qmp("query-status", timeout)["status"] != "running":
+            if time.monotonic() > end:
+                raise Timeout(f"the VM did not arrive within {timeout} s; {self.last_words()}")
+            time.sleep(0.1)
 
     def reboot(self, timeout=120):
         """Has the guest start again, by itself, and waits until its agent is ready."""
