@@ -157,8 +157,7 @@ void serve_vclEnqueueCommandBuffer(struct request *r,
         a->num_events_in_wait_list, a->event_wait_list, a->event);
 }
 
-/* --- recording
- * -------------------------------------------------------------------- */
+/* --- recording ----------------------------------------------------------- */
 
 cl_int clFinalizeCommandBufferKHR(cl_command_buffer_khr command_buffer)
 {
