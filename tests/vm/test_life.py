@@ -8,13 +8,13 @@ folders block saving, so the programs are sent.
 SPDX-License-Identifier: MIT
 """
 import os
-import socket
 import struct
 import subprocess
 
 import pytest
 
 import guestvm
+import rfb
 from conftest import PROGRAMS, TOP, Host, eventually
 
 SERVER = TOP / "build" / "bin" / "vgpu-remoted"
@@ -61,60 +61,18 @@ def port(tmp_path_factory):
 
 # --- a screen ----------------------------------------------------------------------
 
-class Vnc:
-    """As much of a VNC client as it takes to see the screen."""
-
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(str(path))
-        assert self.read(12).startswith(b"RFB 003.")
-        self.sock.sendall(b"RFB 003.008\n")
-        assert 1 in self.read(self.read(1)[0])      # no password
-        self.sock.sendall(b"\1")
-        assert self.read(4) == b"\0\0\0\0"
-        self.sock.sendall(b"\1")
-        self.width, self.height, bits, self.name = self.server()
-        assert bits == 32
-
-    def read(self, size):
-        data = b""
-        while len(data) < size:
-            more = self.sock.recv(size - len(data))
-            assert more, "the VNC server has hung up"
-            data += more
-        return data
-
-    def server(self):
-        width, height, bits = struct.unpack("!HHB15x", self.read(20))
-        return width, height, bits, self.read(struct.unpack("!I", self.read(4))[0]).decode()
-
-    def frame(self):
-        """The pixels of a whole frame, in raw rectangles."""
-        self.sock.sendall(struct.pack("!BBHi", 2, 0, 1, 0))     # only raw
-        self.sock.sendall(struct.pack("!BBHHHH", 3, 0, 0, 0, self.width, self.height))
-        kind, count = struct.unpack("!BxH", self.read(4))
-        assert kind == 0
-        pixels = b""
-        for _ in range(count):
-            _, _, width, height, encoding = struct.unpack("!HHHHi", self.read(12))
-            assert encoding == 0
-            pixels += self.read(4 * width * height)
-        return pixels
-
-
 def test_vnc_shows_what_the_guest_draws(port):
     status, text = port.output("yes vgpu | head -n 2000 >/dev/tty1")
     assert status == 0, text
-    vnc = Vnc(port.folder / "vnc")
-    assert (vnc.width, vnc.height) == (1280, 800)
-    assert eventually(lambda: len(set(memoryview(vnc.frame()).cast("I"))) > 1), "the screen is empty"
+    with rfb.Screen(port.folder / "vnc") as screen:
+        assert (screen.width, screen.height) == (1280, 800)
+        assert eventually(lambda: len(set(memoryview(screen.pixels()).cast("I"))) > 1), "the screen is empty"
 
 
 def test_it_computes_beside_a_vnc_client(port):
-    vnc = Vnc(port.folder / "vnc")
-    assert_computes(port)
-    assert vnc.frame()
+    with rfb.Screen(port.folder / "vnc") as screen:
+        assert_computes(port)
+        assert screen.pixels()
 
 
 # --- saving -------------------------------------------------------------------------
