@@ -11,6 +11,7 @@
 #include "ring.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "wire.h"
 
@@ -22,6 +23,13 @@ uint32_t ring_cmd_size(size_t bytes)
         size /= 2;
     }
     return size >= RING_CMD_MIN ? size : 0;
+}
+
+void ring_populate(void *ring, size_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+    madvise(ring, bytes, MADV_POPULATE_WRITE);
+#endif
 }
 
 bool ring_slot_arm(struct ring_slot *slot, uint32_t seq)

@@ -105,6 +105,13 @@ static inline size_t ring_bytes(uint32_t cmd_size)
 }
 
 /**
+ * ring_populate: have all pages of @ring, @bytes long, in place and mapped. Otherwise
+ * the first message on each page costs either side a fault. Best effort: what an
+ * older kernel does not know happens at the faults.
+ */
+void ring_populate(void *ring, size_t bytes);
+
+/**
  * ring_cmd_size: the largest valid command area for a blob of @bytes.
  *
  * Returns a power of two in RING_CMD_MIN..RING_CMD_MAX, or 0 if @bytes is too

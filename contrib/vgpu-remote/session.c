@@ -463,6 +463,7 @@ int session_start(struct session *s, struct blob *ring)
     if (!ring_format(&s->consumer, map, blob_size(ring))) {
         return -EINVAL;
     }
+    ring_populate(map, ring_bytes(s->consumer.size));
     s->ring_blob = blob_ref(ring);
     s->message_max = ring_message_max(s->consumer.size);
     s->ring = map;

@@ -113,6 +113,7 @@ static bool open_ring(struct session *s)
                 VGPU_PROTOCOL_VERSION);
         return false;
     }
+    ring_populate(s->ring.map, s->ring.size);
     return true;
 }
 
