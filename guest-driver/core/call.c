@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SPIN_NS_MAX 50000
+#define SPIN_NS_MAX 100000
 #define SPIN_NS_MIN 2000
 /* Every so many waits one spins in full, to learn whether it pays again. */
 #define PROBE_EVERY 64
