@@ -29,6 +29,7 @@ static cl_command_queue queue;
 static cl_program program;
 static cl_kernel kernel;
 static cl_mem cell; /* the buffer that the kernel counts in */
+static cl_mem other; /* another, to change the argument to */
 static int runs = 9;
 static const char *only; /* figures whose name contains this */
 static bool first = true;
@@ -52,12 +53,17 @@ static void check(cl_int err, const char *what)
     }
 }
 
-static double now_us(void)
+static double clock_us(clockid_t clock)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+static double now_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
 }
 
 static int compare(const void *a, const void *b)
@@ -128,11 +134,33 @@ static void figure_mib(const char *name, run_fn *fn, void *opaque,
     }
 }
 
+/*
+ * How much of the time that @fn takes this thread is on a processor, in per cent.
+ * Near 100 the program's own instructions are the limit, nothing behind them.
+ */
+static void figure_share(const char *name, run_fn *fn)
+{
+    double start, busy;
+
+    if (only && !strstr(name, only)) {
+        return;
+    }
+    fn(NULL);
+    start = now_us();
+    busy = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < runs; i++) {
+        fn(NULL);
+    }
+    busy = clock_us(CLOCK_THREAD_CPUTIME_ID) - busy;
+    print_figure(name, "%", 100 * busy / (now_us() - start));
+}
+
 /* --- calls ------------------------------------------------------------ */
 
 static void set_args(void *opaque)
 {
-    for (int i = 0; i < LAUNCHES; i++) {
+    for (int i = 0; i < LAUNCHES; i += 2) {
+        check(clSetKernelArg(kernel, 0, sizeof(cell), &other), "clSetKernelArg");
         check(clSetKernelArg(kernel, 0, sizeof(cell), &cell), "clSetKernelArg");
     }
 }
@@ -179,7 +207,9 @@ static void launch_many(void *opaque)
 
 static void launch_many_with_args(void *opaque)
 {
-    for (int i = 0; i < LAUNCHES; i++) {
+    for (int i = 0; i < LAUNCHES; i += 2) {
+        check(clSetKernelArg(kernel, 0, sizeof(cell), &other), "clSetKernelArg");
+        launch();
         check(clSetKernelArg(kernel, 0, sizeof(cell), &cell), "clSetKernelArg");
         launch();
     }
@@ -442,6 +472,8 @@ static void set_up(void)
     queue = clCreateCommandQueueWithProperties(context, device, NULL, &err);
     check(err, "clCreateCommandQueueWithProperties");
     build_kernel();
+    other = clCreateBuffer(context, CL_MEM_READ_WRITE, 64, NULL, &err);
+    check(err, "clCreateBuffer");
     cell = clCreateBuffer(context, CL_MEM_READ_WRITE, 64, NULL, &err);
     check(err, "clCreateBuffer");
     check(clSetKernelArg(kernel, 0, sizeof(cell), &cell), "clSetKernelArg");
@@ -514,6 +546,7 @@ int main(int argc, char **argv)
     figure_us("clGetDeviceInfo", get_infos, NULL, LAUNCHES);
     figure_us("create + release buffer", create_buffers, NULL, LAUNCHES);
     figure_rate("launch", launch_many, NULL, LAUNCHES);
+    figure_share("launch, the program's own time", launch_many);
     figure_rate("set argument + launch", launch_many_with_args, NULL, LAUNCHES);
     threads();
     figure_us("launch + finish", launch_finish, NULL, LAUNCHES / 10);
