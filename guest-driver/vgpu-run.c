@@ -48,7 +48,8 @@ static const char help[] =
     "\n"
     "Environment: VGPU_DEBUG=1 (say why there is no device), VGPU_STATS=1 (counts,\n"
     "at exit), VGPU_TRACE=FILE (print calls), VGPU_PERF=no_spin,no_async_create,\n"
-    "no_cache,no_bulk,no_lazy,no_direct (do without these optimisations).\n";
+    "no_cache,no_bulk,no_lazy,no_direct (do without these optimisations),\n"
+    "VGPU_CACHE=DIR (compiled programs; empty: keep none).\n";
 
 static char directory[PATH_MAX]; /* temporary; empty: none yet */
 static char exe_dir[PATH_MAX];   /* where this program lies */

@@ -415,10 +415,43 @@ struct question {
     cl_uint index;       /* of an argument */
 };
 
+/*
+ * The attributes in the source: a program that was made of a kept binary has
+ * none. So they are asked of a kernel that is made of the source for that.
+ */
+static cl_int ask_attributes(cl_kernel k, size_t size, void *value,
+                             size_t *size_ret)
+{
+    struct session *s = k->obj.session;
+    uint64_t source = program_source_id(k->program), id = session_new_id(s);
+    cl_uint kinds[ARGS_MAX], n = 0;
+    char function[1024];
+    cl_int err = CL_OUT_OF_RESOURCES;
+
+    if (source && id) {
+        err = call_clGetKernelInfo(s, k->obj.id, CL_KERNEL_FUNCTION_NAME,
+                                   sizeof(function), function, NULL);
+    }
+    if (err == CL_SUCCESS) {
+        err = call_vclCreateKernel(s, source, function, kinds, &n, id);
+    }
+    if (err == CL_SUCCESS) {
+        err = call_clGetKernelInfo(s, id, CL_KERNEL_ATTRIBUTES, size, value,
+                                   size_ret);
+        call_clReleaseKernel(s, id);
+    }
+    session_free_id(s, id);
+    return err;
+}
+
 static cl_int ask_kernel(void *opaque, cl_uint name, size_t size, void *value,
                          size_t *size_ret)
 {
     struct question *q = opaque;
+
+    if (name == CL_KERNEL_ATTRIBUTES && q->kernel->program->source_id) {
+        return ask_attributes(q->kernel, size, value, size_ret);
+    }
 
     return call_clGetKernelInfo(q->kernel->obj.session, q->kernel->obj.id,
                                 name, size, value, size_ret);

@@ -125,6 +125,9 @@ struct _cl_program {
     void *il;                     /* the same */
     size_t il_size;
     char *options;                /* under the object lock: of the last build */
+    uint64_t source_id;           /* of the host's program with the source, if
+                                     obj.id is one of a kept binary; else 0 */
+    char *log;                    /* of the build that made that binary */
     struct callback *destructors; /* under the object lock */
     struct info_cache cache;      /* emptied by a build */
     _Atomic cl_uint kernels;      /* attached to it */

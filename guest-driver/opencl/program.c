@@ -5,7 +5,9 @@
  * notification: that comes before the call returns, which the specification
  * leaves open. Other threads' calls go on meanwhile.
  *
- * Sources include files of the guest: see includes.c.
+ * Sources include files of the guest: see includes.c. A source that was built before is
+ * made from the binary that it came to: see build_cache.c. The host's program with
+ * the source stays: it is the one that is built or compiled again.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "build_cache.h"
 #include "opencl_call.h"
 #include "output.h"
 
@@ -291,6 +294,111 @@ CL_API_ENTRY cl_int CL_API_CALL clSetProgramSpecializationConstant(
         program->obj.session, program->obj.id, spec_id, spec_size, spec_value);
 }
 
+/* --- kept binaries ---------------------------------------------------------------- */
+
+static void drop_program(struct session *s, uint64_t id)
+{
+    call_clReleaseProgram(s, id);
+    session_free_id(s, id);
+}
+
+/* Back to the host's program with the source. */
+static void forget_binary(cl_program p)
+{
+    if (p->source_id) {
+        drop_program(p->obj.session, p->obj.id);
+        p->obj.id = p->source_id;
+        p->source_id = 0;
+    }
+    free(p->log);
+    p->log = NULL;
+}
+
+/* Makes host program @id of @build's binary, and builds it. */
+static bool make_of_binary(cl_program p, uint64_t id, const struct build *build)
+{
+    struct session *s = p->obj.session;
+    cl_int status = CL_SUCCESS, result = CL_SUCCESS;
+    uint64_t device = p->devices[0]->obj.id;
+
+    if (call_vclCreateProgramWithBinary(
+            s, p->context->obj.id, 1, &device, &build->binary_size,
+            build->binary_size, build->binary, &status, &result, id) !=
+            CL_SUCCESS || result != CL_SUCCESS) {
+        session_free_id(s, id); /* of another driver, say */
+        return false;
+    }
+    if (call_vclBuildProgram(s, id, 0, NULL, NULL) != CL_SUCCESS) {
+        drop_program(s, id);
+        return false;
+    }
+    return true;
+}
+
+/* Makes @p's program of what the same build came to before, if that is known. */
+static bool use_binary(cl_program p, const char *options)
+{
+    struct build build;
+    uint64_t id;
+    char *log;
+    bool good;
+
+    if (!build_cache_find(p, options, &build)) {
+        return false;
+    }
+    id = session_new_id(p->obj.session);
+    log = strdup(build.log);
+    good = id && log && make_of_binary(p, id, &build);
+    build_cache_free(&build);
+    if (!good) {
+        free(log);
+        return false;
+    }
+    p->source_id = p->obj.id;
+    p->obj.id = id;
+    p->log = log;
+    return true;
+}
+
+/* Keeps what building @p with @options came to. */
+static void keep_binary(cl_program p, const char *options)
+{
+    size_t size = 0, log_size = 0, got;
+    struct session *s = p->obj.session;
+    uint64_t device = p->devices[0]->obj.id;
+    unsigned char *binary = NULL;
+    char *log = NULL;
+
+    if (!build_cache_takes(p, options) ||
+        call_clGetProgramInfo(s, p->obj.id, CL_PROGRAM_BINARY_SIZES,
+                              sizeof(size), &size, &got) != CL_SUCCESS ||
+        call_clGetProgramBuildInfo(s, p->obj.id, device, CL_PROGRAM_BUILD_LOG,
+                                   0, NULL, &log_size) != CL_SUCCESS ||
+        !size) {
+        return;
+    }
+    binary = malloc(size);
+    log = calloc(1, log_size + 1);
+    if (binary && log &&
+        call_vclGetProgramBinary(s, p->obj.id, 0, size, binary, &got) ==
+            CL_SUCCESS &&
+        call_clGetProgramBuildInfo(s, p->obj.id, device, CL_PROGRAM_BUILD_LOG,
+                                   log_size, log, NULL) == CL_SUCCESS) {
+        build_cache_keep(p, options, log, binary, size);
+    }
+    free(binary);
+    free(log);
+}
+
+uint64_t program_source_id(cl_program p)
+{
+    if (!p->source_id) {
+        return p->obj.id;
+    }
+    return call_vclBuildProgram(p->obj.session, p->source_id, 0, NULL,
+                                p->options) == CL_SUCCESS ? p->source_id : 0;
+}
+
 /* --- counting --------------------------------------------------------------------- */
 
 CL_API_ENTRY cl_int CL_API_CALL clRetainProgram(cl_program program)
@@ -320,6 +428,10 @@ void program_finish(void *object)
     free(p->source);
     free(p->il);
     free(p->options);
+    free(p->log);
+    if (p->source_id) {
+        drop_program(p->obj.session, p->source_id);
+    }
     cl_object_unhold(p->context);
 }
 
@@ -370,12 +482,19 @@ CL_API_ENTRY cl_int CL_API_CALL clBuildProgram(
         return err;
     }
     remember_options(program, options);
-    err = includes_send(program->obj.session, program->source, options, &sent);
-    if (err == CL_SUCCESS) {
-        err = call_vclBuildProgram(program->obj.session, program->obj.id,
-                                   num_devices, devices ? ids : NULL, sent);
+    forget_binary(program);
+    if (!use_binary(program, options)) {
+        err = includes_send(program->obj.session, program->source, options,
+                            &sent);
+        if (err == CL_SUCCESS) {
+            err = call_vclBuildProgram(program->obj.session, program->obj.id,
+                                       num_devices, devices ? ids : NULL, sent);
+        }
+        if (err == CL_SUCCESS) {
+            keep_binary(program, options);
+        }
+        free(sent);
     }
-    free(sent);
     info_cache_clear(&program->cache);
     if (pfn_notify) {
         pfn_notify(program, user_data);
@@ -438,6 +557,7 @@ CL_API_ENTRY cl_int CL_API_CALL clCompileProgram(
     }
     if (err == CL_SUCCESS) {
         remember_options(program, options);
+        forget_binary(program);
         err = includes_send(program->obj.session, program->source, options,
                             &sent);
     }
@@ -613,6 +733,9 @@ CL_API_ENTRY cl_int CL_API_CALL clGetProgramBuildInfo(
     }
     if (!cl_live(device, OPENCL_cl_device_id)) {
         return CL_INVALID_DEVICE;
+    }
+    if (param_name == CL_PROGRAM_BUILD_LOG && program->log) {
+        return info_string(&out, program->log);
     }
     if (param_name != CL_PROGRAM_BUILD_OPTIONS) {
         return call_clGetProgramBuildInfo(

@@ -13,6 +13,12 @@ cl_program program_create(cl_context context, cl_uint n,
                           const cl_device_id *devices);
 
 /**
+ * program_source_id: the host's program with @p's source, built: for questions
+ * that one made of a binary cannot answer. 0 if it cannot be built.
+ */
+uint64_t program_source_id(cl_program p);
+
+/**
  * includes_send: give the worker the files that building @source (may be NULL)
  * with @options (may be NULL) reads.
  *

@@ -113,8 +113,12 @@ def run_native():
 
 
 @pytest.fixture(scope="module", name="remote", params=["", "no_spin,no_async_create,no_cache,no_bulk,no_lazy,no_direct"])
-def run_remote(request):
-    return run([VGPU_RUN], {"VGPU_PERF": request.param})
+def run_remote(request, tmp_path_factory):
+    """The optimised run keeps compiled programs: all starts but the first find them."""
+    cache = "" if request.param else str(tmp_path_factory.mktemp("cache"))
+    found = run([VGPU_RUN], {"VGPU_PERF": request.param, "VGPU_CACHE": cache})
+    assert not cache or os.listdir(cache), "no compiled program was kept"
+    return found
 
 
 def test_every_wrong_call_has_the_hosts_code(native, remote):

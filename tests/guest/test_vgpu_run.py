@@ -16,6 +16,7 @@ import pytest
 VGPU_RUN = os.environ["VGPU_RUN"]
 REMOTED = os.environ["VGPU_REMOTED"]
 DEVICES = os.environ["VGPU_PROGRAM"]
+BUILDS = os.environ["VGPU_BUILDS"]
 
 
 @pytest.fixture
@@ -135,3 +136,54 @@ def test_preloaded_functions_come_before_a_loaders(run):
     assert end.returncode == 0 and "via vgpu-remote" in end.stdout, end.stdout + end.stderr
     # Without them, that loader finds nothing.
     assert run(DEVICES, "--no-vendors").returncode == 1
+
+
+# --- compiled programs are kept --------------------------------------------------
+
+MADE_OF_BINARY = "vclCreateProgramWithBinary("
+
+
+@pytest.fixture
+def build(run, tmp_path):
+    """Runs a program whose tests build kernels and use them; the calls it makes."""
+    def build(cache):
+        trace = tmp_path / "trace"
+        trace.unlink(missing_ok=True)
+        end = run(BUILDS, VGPU_CACHE=str(cache), VGPU_TRACE=str(trace), CMOCKA_MESSAGE_OUTPUT="TAP")
+        assert end.returncode == 0, end.stdout + end.stderr
+        return trace.read_text()
+    return build
+
+
+def test_what_was_compiled_once_is_not_compiled_again(build, tmp_path):
+    cache = tmp_path / "deep" / "cache"
+    first, second = build(cache), build(cache)
+    assert cache.stat().st_mode & 0o777 == 0o700
+    kept = list(cache.iterdir())
+    assert kept and all(path.suffix == ".build" for path in kept)
+    assert second.count(MADE_OF_BINARY) >= first.count(MADE_OF_BINARY) + len(kept)
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-1], lambda whole: b"x" * len(whole),
+                                    lambda whole: whole[:-2000] + b"y" + whole[-1999:]])
+def test_a_damaged_file_is_as_good_as_none(build, tmp_path, damage):
+    cache = tmp_path / "cache"
+    first = build(cache)
+    for path in cache.iterdir():
+        path.write_bytes(damage(path.read_bytes()))
+    assert build(cache).count(MADE_OF_BINARY) == first.count(MADE_OF_BINARY)
+    assert build(cache).count(MADE_OF_BINARY) > first.count(MADE_OF_BINARY), "the damaged file was not replaced"
+
+
+def test_nothing_is_kept_where_others_may_write(build, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    build(tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_without_a_directory_nothing_is_kept(build, tmp_path):
+    build("")
+    (tmp_path / "file").write_text("")
+    build(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == ""
