@@ -528,6 +528,9 @@ CL_API_ENTRY cl_int CL_API_CALL clGetKernelArgInfo(
     if (index >= kernel->arg_count) {
         return CL_INVALID_ARG_INDEX;
     }
+    if (kernel->program->no_arg_info) {
+        return CL_KERNEL_ARG_INFO_NOT_AVAILABLE;
+    }
     return answer(&q, index, ask_arg, param_name, &out);
 }
 

@@ -125,6 +125,7 @@ struct _cl_program {
     void *il;                     /* the same */
     size_t il_size;
     char *options;                /* under the object lock: of the last build */
+    bool no_arg_info;             /* the same: that did not ask for it */
     uint64_t source_id;           /* of the host's program with the source, if
                                      obj.id is one of a kept binary; else 0 */
     char *log;                    /* of the build that made that binary */

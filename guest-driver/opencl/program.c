@@ -455,7 +455,23 @@ static cl_int check_build(cl_program program, cl_uint n,
                    : CL_SUCCESS;
 }
 
-/* The options the program gave, for clGetProgramBuildInfo. */
+/* Whether @word is among @options. */
+static bool has_option(const char *options, const char *word)
+{
+    size_t length = strlen(word);
+
+    for (const char *p = options; (p = strstr(p, word)); p += length) {
+        if ((p == options || p[-1] == ' ') && (!p[length] || p[length] == ' ')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * The options the program gave, for clGetProgramBuildInfo, and for what the worker
+ * gets from the host's compiler in any case but the program only if it asked for it.
+ */
 static void remember_options(cl_program program, const char *options)
 {
     char *copy = options ? strdup(options) : NULL, *old;
@@ -463,6 +479,8 @@ static void remember_options(cl_program program, const char *options)
     pthread_mutex_lock(&cl_object_lock);
     old = program->options;
     program->options = copy;
+    /* No options at all mean the host's own, and pocl's have it among them. */
+    program->no_arg_info = options && !has_option(options, "-cl-kernel-arg-info");
     pthread_mutex_unlock(&cl_object_lock);
     free(old);
 }

@@ -171,6 +171,36 @@ static void options_and_info(void **state)
     ok(clReleaseProgram(p));
 }
 
+/* Only if it was asked for, by the options of the build that made the kernel. */
+static void argument_info_is_asked_for(void **state)
+{
+    static const struct {
+        const char *options;
+        cl_int code;
+    } cases[] = {
+        { "", CL_KERNEL_ARG_INFO_NOT_AVAILABLE },
+        { "-w -DX", CL_KERNEL_ARG_INFO_NOT_AVAILABLE },
+        { "-w -cl-kernel-arg-info -DX", CL_SUCCESS },
+        { "-cl-kernel-arg-info", CL_SUCCESS },
+    };
+    char text[64];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cl_program p = build("kernel void f(global int *a) { *a = 1; }",
+                             cases[i].options);
+        cl_kernel k = clCreateKernel(p, "f", NULL);
+
+        assert_int_equal(clGetKernelArgInfo(k, 0, CL_KERNEL_ARG_NAME,
+                                            sizeof(text), text, NULL),
+                         cases[i].code);
+        assert_int_equal(clGetKernelArgInfo(k, 1, CL_KERNEL_ARG_NAME,
+                                            sizeof(text), text, NULL),
+                         CL_INVALID_ARG_INDEX);
+        ok(clReleaseKernel(k));
+        ok(clReleaseProgram(p));
+    }
+}
+
 static void run_int(cl_program p, const char *name, int expected)
 {
     cl_kernel k = clCreateKernel(p, name, NULL);
@@ -343,6 +373,7 @@ int main(void)
         cmocka_unit_test(offsets_and_three_dimensions),
         cmocka_unit_test(a_failed_build_has_a_log),
         cmocka_unit_test(options_and_info),
+        cmocka_unit_test(argument_info_is_asked_for),
         cmocka_unit_test(sources_include_files),
         cmocka_unit_test(compiled_and_linked),
         cmocka_unit_test(binaries_come_back),
