@@ -93,10 +93,14 @@ def made(run):
                               if path.is_file() and path.suffix != ".clbin"}}      # x264's compiled kernels
 
 
+def darktable(run):
+    """What it could use the device for, and the picture's bytes."""
+    return {**made(run), "OpenCL": re.findall(r"(?:FINALLY|could not build|failed|processed|\d+ out of).*", run.text)}
+
+
 # What differs, rightly, and why. It is looked at all the same: what no longer
 # differs is to go.
 KNOWN = {
-    "piglit cl-api-get-kernel-arg-info": "the worker has every program built with -cl-kernel-arg-info",
     "pyopencl svm.py": "it lists fine-grained SVM, which is not to be had across machines",
 }
 
@@ -113,6 +117,7 @@ class Program:
     calls: int = 1              # that it makes at least, or it did nothing worth comparing
     quick: bool = False
     env: dict = field(default_factory=dict)
+    needs: str = ""             # what has to be there besides the command
 
 
 def ffmpeg(name, graph, inputs=("clip",), quick=False):
@@ -192,6 +197,10 @@ def hashcat_programs():
                       made, limit=240, calls=20)
 
 
+# For those that take nothing but a GPU, or go by a platform's name: see layer.c.
+GPU = {"OPENCL_LAYERS": "{layer}", "VGPU_LAYER": "gpu"}
+NAME = {"OPENCL_LAYERS": "{layer}", "VGPU_LAYER": "name"}
+
 # Of the examples, those that show a window or need what Debian has not.
 NO_EXAMPLE = {"gl_interop_demo.py": "it opens a window", "gl_particle_animation.py": "it opens a window"}
 MEASURED = {"n-body.py", "transpose.py", "pi-monte-carlo.py", "median-filter.py",
@@ -200,11 +209,10 @@ MEASURED = {"n-body.py", "transpose.py", "pi-monte-carlo.py", "median-filter.py"
             "demo_elementwise_complex.py", "demo_array.py"}
 # How far they get depends on the clock, or they list what we say differently.
 LISTS = {"dump-performance.py", "dump-properties.py"}
-# pyopencl looks for pocl's version in a platform of just pocl's name; and memory
-# that host and device see at once is not to be had across machines.
-NAMED = {"test_wrapper.py": ["-k", "not test_enqueue_barrier_marker and not test_unload_compiler "
-                             "and not test_user_event and not test_fine_grain_svm"]}
-PYOPENCL = {"PYOPENCL_CTX": "0", "PYOPENCL_NO_CACHE": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1",
+# Memory that host and device see at once is not to be had across machines.
+WITHOUT = {"test_wrapper.py": ["-k", "not test_fine_grain_svm"]}
+# It knows pocl by its platform's name.
+PYOPENCL = {**NAME, "PYOPENCL_CTX": "0", "PYOPENCL_NO_CACHE": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONWARNINGS": "ignore",
             "PYTHONHASHSEED": "0", "PYOPENCL_TEST": "0:0"}
 
@@ -220,7 +228,7 @@ def pyopencl_programs():
         if name.startswith("test_"):
             command = ["/usr/bin/python3", "-m", "pytest", "-v", "--color=no", "-p", "no:cacheprovider", path]
             compare = pytest
-            command += NAMED.get(name, [])
+            command += WITHOUT.get(name, [])
         yield Program(f"pyopencl {name}", "python-pyopencl-doc", command, compare, limit=600, env=PYOPENCL)
 
 
@@ -260,18 +268,14 @@ GEGL = {"gaussian-blur": "std-dev-x=4 std-dev-y=4", "box-blur": "radius=5", "bri
         "pixelize": "size-x=8 size-y=8", "edge-sobel": "", "noise-hurl": "seed=7"}
 
 
-# For those that take nothing but a GPU: see gpu-layer.c.
-GPU = {"OPENCL_LAYERS": "{layer}"}
-
-
 def others():
     yield Program("clinfo", "clinfo", ["clinfo", "-l"], output, quick=True)
+    # Its kernels read without a barrier what other work-items write into local
+    # memory; the same each time is only what one thread of pocl's finds there.
     yield Program("x264", "x264", ["x264", "--opencl", "--quiet", "--threads", "1", "--no-asm", "-o", "{tmp}/clip.264",
-                                   "{clip}"], made, calls=20, env=GPU)
-    # It refuses pocl by name, also where that is called a GPU.
-    yield Program("darktable-cltest", "darktable",
-                  ["darktable-cltest", "--configdir", "{tmp}/c", "--cachedir", "{tmp}/k", "--conf", "opencl=TRUE"],
-                  status, calls=40, env=GPU)
+                                   "{clip}"], made, calls=20, env={**GPU, "POCL_MAX_PTHREAD_COUNT": "1"})
+    yield Program("darktable-cltest", "darktable", ["sh", "{here}/darktable", "{photo}", "{tmp}/photo.ppm"],
+                  darktable, limit=600, calls=500, env=GPU, needs="darktable-cltest")
     for name, words in GEGL.items():
         yield Program(f"GEGL {name}", "gegl", ["gegl", "{photo}", "-o", "{tmp}/out.png", "--", name, *words.split()],
                       made, env={"GEGL_USE_OPENCL": "cpu"}, calls=20)

@@ -1,13 +1,21 @@
 /*
- * An OpenCL layer (OPENCL_LAYERS=) that calls every device a GPU. Programs that
- * take nothing else then compute on a host without one too, natively and through the
- * shim alike: what is compared is the way, not the device.
+ * An OpenCL layer (OPENCL_LAYERS=) that makes devices and platforms look like what a
+ * program takes, natively and through the shim alike: what is compared is the way,
+ * not the device. VGPU_LAYER says how:
+ *
+ *   gpu    every device is a GPU, for programs that take nothing else
+ *   name   a platform has the name it has on the host, for programs that do
+ *          something else, or nothing at all, where they know a name
  *
  * SPDX-License-Identifier: MIT
  */
 #include <CL/cl_layer.h>
 
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define SUFFIX " via vgpu-remote"
 
 static const struct _cl_icd_dispatch *below;
 static struct _cl_icd_dispatch ours;
@@ -32,6 +40,41 @@ get_device_info(cl_device_id device, cl_device_info name, size_t size,
         *(cl_device_type *)value = CL_DEVICE_TYPE_GPU;
     }
     return err;
+}
+
+static CL_API_ENTRY cl_int CL_API_CALL
+get_platform_info(cl_platform_id platform, cl_platform_info name, size_t size,
+                  void *value, size_t *size_ret)
+{
+    char text[256], *end;
+    size_t length;
+
+    if (name != CL_PLATFORM_NAME
+        || below->clGetPlatformInfo(platform, name, sizeof(text), text, NULL)) {
+        return below->clGetPlatformInfo(platform, name, size, value, size_ret);
+    }
+    end = strstr(text, SUFFIX);
+    if (end) {
+        *end = '\0';
+    }
+    length = strlen(text) + 1;
+    if (value && size < length) {
+        return CL_INVALID_VALUE;
+    }
+    if (value) {
+        memcpy(value, text, length);
+    }
+    if (size_ret) {
+        *size_ret = length;
+    }
+    return CL_SUCCESS;
+}
+
+static bool wanted(const char *what)
+{
+    const char *wish = getenv("VGPU_LAYER");
+
+    return wish && !strcmp(wish, what);
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
@@ -60,8 +103,13 @@ CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
     }
     below = target;
     ours = *target;
-    ours.clGetDeviceIDs = get_device_ids;
-    ours.clGetDeviceInfo = get_device_info;
+    if (wanted("gpu")) {
+        ours.clGetDeviceIDs = get_device_ids;
+        ours.clGetDeviceInfo = get_device_info;
+    }
+    if (wanted("name")) {
+        ours.clGetPlatformInfo = get_platform_info;
+    }
     *entries_out = sizeof(ours) / sizeof(void *);
     *layer = &ours;
     return CL_SUCCESS;
