@@ -28,15 +28,18 @@
 
 extern const struct session_api cl_api;
 
+struct svm;
+
 /* --- cl_pending.c: memory lent to commands ---------------------------------- */
 
 /*
- * What a command still uses: a copy of ours, or a guest's blob. Charged to the
+ * What a command still uses: a copy of ours, a guest's blob, a region. Charged to the
  * budget as long as it is pending.
  */
 struct pending {
     cl_event event;          /* a reference; the command's */
     struct blob *blob;       /* a reference, or NULL */
+    struct svm *svm;         /* the same; see cl_svm.c */
     struct bulk_header *bulk;/* in the blob: to be marked done, or NULL */
     void *copy;              /* to be freed, or NULL */
     size_t bytes;            /* of the copy */
@@ -99,8 +102,6 @@ bool context_is_direct(cl_context context);
 char *buffer_memory(cl_mem buffer);
 
 /* --- cl_svm.c ------------------------------------------------------------------ */
-
-struct svm;
 
 /**
  * svm_find: the region of shared virtual memory that all @size bytes at @address

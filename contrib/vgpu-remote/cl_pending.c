@@ -66,6 +66,7 @@ static void give_back(struct session *s, struct pending *p)
         atomic_store_explicit(&p->bulk->done, 1, memory_order_release);
     }
     blob_unref(p->blob);
+    svm_unref(p->svm);
     clReleaseEvent(p->event);
 }
 
@@ -119,6 +120,6 @@ void pending_add(struct session *s, const struct pending *p)
     pthread_mutex_unlock(&lock);
     free(n);
     clWaitForEvents(1, &p->event);
-    give_back(s, &(struct pending){ p->event, p->blob, p->bulk, p->copy,
+    give_back(s, &(struct pending){ p->event, p->blob, p->svm, p->bulk, p->copy,
                                     p->bytes });
 }

@@ -8,8 +8,9 @@
  * writes it by commands, when it maps and unmaps.
  *
  * An address from the guest is a number until svm_find() has found the region that it
- * lies in. A region lives until the guest has freed it and no buffer lies in it. A
- * guest that frees one which its own commands still use may end its own worker.
+ * lies in. A region lives until the guest has freed it, no buffer lies in it, and
+ * no transfer (a map is one) moves its bytes. A guest that frees one which its own
+ * kernels still use may end its own worker.
  *
  * The table is the leader's; counts may be given up by any thread of the host's.
  *

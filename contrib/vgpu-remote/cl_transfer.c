@@ -66,6 +66,8 @@ static cl_int run_late(struct transfer *t)
         clRetainEvent(p.event);
         *t->event = p.event;
     }
+    p.svm = t->svm;
+    svm_ref(p.svm);
     pending_add(s, &p);
     return CL_SUCCESS;
 }
@@ -123,8 +125,10 @@ static cl_int run_waited(struct transfer *t)
     if (err != CL_SUCCESS) {
         return err;
     }
+    svm_ref(t->svm);
     session_block_begin(t->r);
     err = clWaitForEvents(1, &event);
+    svm_unref(t->svm);
     if (bulk && err == CL_SUCCESS) {
         set_drained(bulk, t->bytes);
     }

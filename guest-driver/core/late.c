@@ -37,3 +37,13 @@ void late_sweep(struct session *s)
     }
     pthread_mutex_unlock(&s->late_lock);
 }
+
+void late_each(struct session *s, void (*fn)(struct late *late, void *opaque),
+               void *opaque)
+{
+    pthread_mutex_lock(&s->late_lock);
+    for (struct late *late = s->late; late; late = late->next) {
+        fn(late, opaque);
+    }
+    pthread_mutex_unlock(&s->late_lock);
+}

@@ -229,4 +229,8 @@ void late_add(struct session *s, struct late *late);
 /** late_sweep: copy all that is done. Called by call_wait(). */
 void late_sweep(struct session *s);
 
+/** late_each: call @fn for all that have not arrived; none does meanwhile. */
+void late_each(struct session *s, void (*fn)(struct late *late, void *opaque),
+               void *opaque);
+
 #endif

@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "command.h"
+#include "mem.h"
 
 #include <stdlib.h>
 
@@ -111,10 +111,16 @@ cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
     return err;
 }
 
+void command_waited(struct session *s)
+{
+    output_show(s);
+    transfer_settle();
+}
+
 cl_int command_end(struct command *c, cl_int err)
 {
     free(c->many);
-    output_show(c->session); /* in case it was waited for */
+    command_waited(c->session);
     if (c->event && err == CL_SUCCESS) {
         *c->event_out = c->event;
     } else if (c->event) {

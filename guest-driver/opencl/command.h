@@ -37,6 +37,12 @@ cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
                      const cl_event *list, cl_command_type type,
                      cl_event *event);
 
+/**
+ * command_waited: the program has waited for commands, or may have: show what they
+ * have printed, and let go of what they held.
+ */
+void command_waited(struct session *s);
+
 /** command_end: give the event to the program, or undo it if @err. Returns @err. */
 cl_int command_end(struct command *c, cl_int err);
 

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 
 #include "opencl_call.h"
-#include "output.h"
 
 #define THREADS_MAX 24
 
@@ -68,7 +67,7 @@ static cl_int event_status(cl_event event, cl_int *status)
                               CL_EVENT_COMMAND_EXECUTION_STATUS,
                               sizeof(*status), status, &size);
     if (err == CL_SUCCESS && is_final(*status)) {
-        output_show(event->obj.session);
+        command_waited(event->obj.session);
         atomic_store_explicit(&event->status, *status, memory_order_release);
     }
     return err;
@@ -113,7 +112,7 @@ CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
     if (ids != few) {
         free(ids);
     }
-    output_show(event_list[0]->obj.session);
+    command_waited(event_list[0]->obj.session);
     return err;
 }
 

@@ -74,6 +74,18 @@ struct transfer {
 cl_int transfer_read(struct transfer *t, bool blocking, void *ptr);
 cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr);
 
+/**
+ * transfer_forget: the @size bytes at @memory are about to go: what has not
+ * arrived there yet never will.
+ */
+void transfer_forget(struct session *s, const char *memory, size_t size);
+
+/**
+ * transfer_settle: let go of what reads have held that have arrived. This may run
+ * a program's destructors: wherever it has waited, and nothing of ours is half done.
+ */
+void transfer_settle(void);
+
 /*
  * stream_run: a large blocking transfer of a plain stretch, for which
  * stream_is_worth_it().

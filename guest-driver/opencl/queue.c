@@ -3,14 +3,13 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "kinds.h"
+#include "command.h"
 
 #include <CL/cl_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "opencl_call.h"
-#include "output.h"
 
 #define HOST_QUEUE_FLAGS                                                   \
     (CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE | CL_QUEUE_PROFILING_ENABLE)
@@ -164,7 +163,7 @@ CL_API_ENTRY cl_int CL_API_CALL clFinish(cl_command_queue queue)
         return CL_INVALID_COMMAND_QUEUE;
     }
     err = call_clFinish(queue->obj.session, queue->obj.id);
-    output_show(queue->obj.session);
+    command_waited(queue->obj.session);
     return err;
 }
 

@@ -204,7 +204,8 @@ CL_API_ENTRY void CL_API_CALL clSVMFree(cl_context context, void *svm_pointer)
     if (!svm) {
         return;
     }
-    /* First there, so that a new region of the host's finds its place free. */
+    transfer_forget(context->obj.session, svm->memory, svm->size);
+    /* First here, so that a new region of the host's finds its place free. */
     munmap(svm->memory, pages(svm->size));
     call_vclSVMFree(context->obj.session, context->obj.id,
                     (uintptr_t)svm_pointer);

@@ -24,16 +24,68 @@ struct late_read {
     struct late late;
     struct session *session;
     struct box box;
-    void *ptr;
+    char *ptr;  /* NULL: it is no more */
+    cl_mem mem; /* held, as its destructor may take @ptr away; or NULL */
+    struct late_read *next; /* in `landed` */
 };
+
+/* Those that still hold something. */
+static _Atomic(struct late_read *) landed;
 
 static void read_arrived(struct late *late)
 {
     struct late_read *r = (struct late_read *)late;
 
-    box_unpack(&r->box, r->ptr, late->bulk.data);
+    if (r->ptr) {
+        box_unpack(&r->box, r->ptr, late->bulk.data);
+    }
     bulk_free(r->session, &late->bulk);
-    free(r);
+    if (!r->mem) {
+        free(r);
+        return;
+    }
+    r->next = atomic_load(&landed);
+    while (!atomic_compare_exchange_weak(&landed, &r->next, r)) {
+    }
+}
+
+void transfer_settle(void)
+{
+    struct late_read *r, *next;
+
+    if (!atomic_load_explicit(&landed, memory_order_relaxed)) {
+        return;
+    }
+    for (r = atomic_exchange(&landed, NULL); r; r = next) {
+        next = r->next;
+        if (session_is_current(r->session)) { /* not our parent's */
+            cl_object_unhold(r->mem);
+        }
+        free(r);
+    }
+}
+
+struct stretch {
+    const char *memory;
+    size_t size;
+};
+
+static void forget(struct late *late, void *opaque)
+{
+    struct late_read *r = (struct late_read *)late;
+    const struct stretch *gone = opaque;
+    const struct box *b = &r->box;
+    size_t last = (b->slices - 1) * b->slice_pitch + (b->rows - 1) * b->row_pitch;
+
+    if (r->ptr && r->ptr < gone->memory + gone->size &&
+        gone->memory < r->ptr + last + b->row) {
+        r->ptr = NULL;
+    }
+}
+
+void transfer_forget(struct session *s, const char *memory, size_t size)
+{
+    late_each(s, forget, &(struct stretch){ memory, size });
 }
 
 /* Through the pool, copied when it has arrived. */
@@ -55,6 +107,7 @@ static cl_int read_later(struct transfer *t, void *ptr)
     r->session = s;
     r->box = t->box;
     r->ptr = ptr;
+    r->mem = t->mem && t->mem->host_ptr ? t->mem : NULL;
     span = r->late.bulk.span;
     err = t->send(t, false, r->late.bulk.data, &span);
     if (err != CL_SUCCESS) {
@@ -62,6 +115,7 @@ static cl_int read_later(struct transfer *t, void *ptr)
         free(r);
         return err;
     }
+    cl_object_hold(r->mem);
     late_add(s, &r->late);
     return CL_SUCCESS;
 }

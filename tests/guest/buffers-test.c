@@ -5,6 +5,9 @@
  */
 #include "guest.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 /* Below and above each way that data travel: inline, pooled, streamed, in chunks. */
 static const size_t sizes[] = { 1, 7, 64, 4000, 4096, 4097, 65536, 300001,
                                 1 << 20, (9 << 20) + 5, (40 << 20) + 3 };
@@ -319,6 +322,50 @@ static void destructors_are_called_once(void **state)
     assert_int_equal(calls, 1);
 }
 
+struct lent {
+    char *memory;
+    size_t size;
+    _Atomic int calls;
+};
+
+static void give_back(cl_mem m, void *opaque)
+{
+    struct lent *lent = opaque;
+
+    munmap(lent->memory, lent->size);
+    lent->calls++;
+}
+
+/* What a program lent to a buffer is its own again when no command uses it any more. */
+static void a_destructor_may_take_the_memory_away(void **state)
+{
+    struct lent lent = { .size = 40 << 20 };
+    cl_event go = clCreateUserEvent(rig.context, NULL);
+    void *p;
+    cl_mem m;
+
+    lent.memory = mmap(NULL, lent.size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(lent.memory, MAP_FAILED);
+    m = clCreateBuffer(rig.context, CL_MEM_USE_HOST_PTR, lent.size, lent.memory,
+                       NULL);
+    assert_non_null(m);
+    ok(clSetMemObjectDestructorCallback(m, give_back, &lent));
+    p = clEnqueueMapBuffer(rig.queue, m, CL_FALSE, CL_MAP_READ, 0, lent.size, 1,
+                           &go, NULL, NULL);
+    assert_ptr_equal(p, lent.memory);
+    ok(clEnqueueUnmapMemObject(rig.queue, m, p, 0, NULL, NULL));
+    ok(clReleaseMemObject(m));
+    assert_int_equal(lent.calls, 0);
+    ok(clSetUserEventStatus(go, CL_COMPLETE));
+    ok(clFinish(rig.queue));
+    for (uint64_t end = now_ms() + 5000; !lent.calls && now_ms() < end;) {
+        usleep(1000);
+    }
+    assert_int_equal(lent.calls, 1);
+    ok(clReleaseEvent(go));
+}
+
 /* More than there are ids or shared memory, if any of it were kept. */
 static void nothing_is_used_up(void **state)
 {
@@ -351,6 +398,7 @@ int main(void)
         cmocka_unit_test(kernels_and_maps_share),
         cmocka_unit_test(mapped_memory_can_be_written_from),
         cmocka_unit_test(destructors_are_called_once),
+        cmocka_unit_test(a_destructor_may_take_the_memory_away),
         cmocka_unit_test(nothing_is_used_up),
     };
 

@@ -406,6 +406,35 @@ static void commands_on_nothing_are_refused(void **state)
     clSVMFree(rig.context, NULL);
 }
 
+/*
+ * The bytes of a map that nobody waited for come when there is nothing left to put
+ * them into.
+ */
+static void a_region_may_go_before_its_bytes_have_come(void **state)
+{
+    enum { SIZE = 20 << 20 }; /* comes in several pieces */
+    cl_event go = clCreateUserEvent(rig.context, NULL);
+    char *a = region_of(SIZE), *b = region_of(SIZE), *c = region_of(SIZE);
+
+    ok(clEnqueueSVMMemFill(rig.queue, b, &(char){ 5 }, 1, SIZE, 0, NULL, NULL));
+    ok(clEnqueueSVMMap(rig.queue, CL_FALSE, CL_MAP_READ, a, SIZE, 1, &go,
+                       NULL));
+    ok(clEnqueueSVMMap(rig.queue, CL_FALSE, CL_MAP_READ, b, SIZE, 0, NULL,
+                       NULL));
+    ok(clEnqueueSVMMap(rig.queue, CL_FALSE, CL_MAP_READ, c + 1, SIZE - 1, 0,
+                       NULL, NULL));
+    clSVMFree(rig.context, a);
+    clSVMFree(rig.context, c);
+    ok(clSetUserEventStatus(go, CL_COMPLETE));
+    ok(clFinish(rig.queue));
+    assert_int_equal(b[0], 5);
+    assert_int_equal(b[SIZE - 1], 5);
+    unmap(b);
+    ok(clFinish(rig.queue));
+    clSVMFree(rig.context, b);
+    ok(clReleaseEvent(go));
+}
+
 static void impossible_regions_are_none(void **state)
 {
     cl_ulong most = 0;
@@ -441,6 +470,7 @@ int main(void)
         cmocka_unit_test(frees_come_when_it_is_their_turn),
         cmocka_unit_test(regions_come_and_go),
         cmocka_unit_test(a_region_whose_place_is_taken_lies_elsewhere),
+        cmocka_unit_test(a_region_may_go_before_its_bytes_have_come),
         cmocka_unit_test(commands_on_nothing_are_refused),
         cmocka_unit_test(impossible_regions_are_none),
     };
