@@ -12,6 +12,7 @@
 
 #define SPARE_MAX   (1u << 20)
 #define SPARE_SHARE 1024u /* at most this part of all is idle in one worker */
+#define BUSY_SHARE  16u   /* and in one that has work to do */
 
 /* --- the server's side ------------------------------------------------------ */
 
@@ -53,10 +54,12 @@ void budget_release_all(struct budget_account *account, uint64_t *held)
 
 void budget_init(struct budget *b, int server, uint64_t max)
 {
-    *b = (struct budget){ .server = server, .spare_max = max };
+    *b = (struct budget){ .server = server, .max = max, .spare_max = max,
+                          .busy_max = max };
     if (server < 0) {
         b->spare = max;
     } else {
+        b->busy_max = max / BUSY_SHARE;
         b->spare_max = max / SPARE_SHARE < SPARE_MAX ? max / SPARE_SHARE :
                                                        SPARE_MAX;
     }
@@ -79,17 +82,17 @@ static bool ask(struct budget *b, uint64_t bytes)
     return n == sizeof(answer) && answer;
 }
 
-/* Called with the lock: what is more than may lie idle here. */
-static void give_back(struct budget *b)
+/* Called with the lock: if more than @most is spare, all but half of that. */
+static void give_back(struct budget *b, uint64_t most)
 {
     int64_t request;
 
-    if (b->spare <= b->spare_max) {
+    if (b->spare <= most) {
         return;
     }
-    request = -(int64_t)(b->spare - b->spare_max / 2);
+    request = -(int64_t)(b->spare - most / 2);
     if (send(b->server, &request, sizeof(request), MSG_NOSIGNAL) > 0) {
-        b->spare = b->spare_max / 2;
+        b->spare = most / 2;
     }
 }
 
@@ -122,6 +125,13 @@ void budget_release(struct budget *b, uint64_t bytes)
     assert(bytes <= b->used);
     b->used -= bytes;
     b->spare += bytes;
-    give_back(b);
+    give_back(b, b->busy_max);
+    pthread_mutex_unlock(&b->lock);
+}
+
+void budget_trim(struct budget *b)
+{
+    pthread_mutex_lock(&b->lock);
+    give_back(b, b->spare_max);
     pthread_mutex_unlock(&b->lock);
 }

@@ -6,8 +6,8 @@
  * taken over can neither raise the limit, nor touch what others are charged; at
  * most it does not ask (isolate.c says what stops it then).
  *
- * A worker keeps a little of what was given back, so that small things charged
- * in quick succession cost no message each.
+ * A worker keeps some of what was given back, so that things charged in quick
+ * succession cost no message each: more while it has work to do, little when it waits.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -42,8 +42,10 @@ void budget_release_all(struct budget_account *account, uint64_t *held);
 
 struct budget {
     /* Constant after init. */
-    int server; /* the socket to ask at; -1: there is only what it began with */
-    uint64_t spare_max;
+    int server;         /* the socket to ask at; -1: there is only max */
+    uint64_t max;       /* the client's bytes */
+    uint64_t spare_max; /* what may lie idle */
+    uint64_t busy_max;  /* the same, until budget_trim() */
 
     /* Under lock. */
     pthread_mutex_t lock;
@@ -62,5 +64,8 @@ bool budget_charge(struct budget *b, uint64_t bytes);
 
 /** budget_release: give @bytes back that were charged. */
 void budget_release(struct budget *b, uint64_t bytes);
+
+/** budget_trim: nothing may be charged for a while: keep no more than a little. */
+void budget_trim(struct budget *b);
 
 #endif

@@ -8,6 +8,7 @@
  *   cl_queue.c      whether a queue is idle; where its devices work
  *   cl_pending.c    memory lent to commands that may still run
  *   cl_transfer.c   reading and writing: blocking, late, streamed
+ *   cl_memory.c     what memory objects cost
  *   cl_buffer.c     buffers, also those that lie in blobs
  *   cl_map.c        mapping those
  *   cl_commands.c   command buffers
@@ -95,6 +96,30 @@ bool queue_keeps_order(cl_command_queue queue);
  * may touch a buffer's bytes ourselves; always the same for one context.
  */
 bool context_is_direct(cl_context context);
+
+/* --- cl_memory.c: what memory objects cost --------------------------------------- */
+
+struct charge {
+    struct session *session;
+    size_t bytes;
+    void *memory; /* what the object was made of, to be freed with it; or NULL */
+};
+
+/**
+ * charge_create: @bytes of the client's budget, for an object that is to be made;
+ * NULL if there are not as many. charge_destroy: it was not.
+ */
+struct charge *charge_create(struct session *s, size_t bytes);
+void charge_destroy(struct charge *c);
+
+/**
+ * charge_bind: @c goes with @mem, just made, or if that is NULL now. Returns @mem,
+ * or NULL and *@err (which is left alone if @mem is NULL).
+ */
+cl_mem charge_bind(struct charge *c, cl_mem mem, cl_int *err);
+
+/** charge_made: the same for what the host says that @mem takes. */
+cl_mem charge_made(struct session *s, cl_mem mem, cl_int *err);
 
 /* --- cl_buffer.c ---------------------------------------------------------------- */
 

@@ -25,56 +25,56 @@ char *buffer_memory(cl_mem buffer)
 
 /* --- making ----------------------------------------------------------------------- */
 
-static void CL_CALLBACK free_memory(cl_mem mem, void *memory)
-{
-    free(memory);
-}
-
 /*
  * A buffer in memory that we know. A device that works in the host's memory
  * uses it as it is, if it begins at a page and is whole cache lines; and so
  * transfers need not trouble the queue (cl_transfer.c).
  */
-static cl_mem create_known(const struct clCreateBuffer_args *a,
+static cl_mem create_known(struct session *s,
+                           const struct clCreateBuffer_args *a,
                            cl_mem_flags flags, cl_int *err)
 {
     size_t size = (a->size + 4095) & ~(size_t)4095;
-    void *memory = size ? aligned_alloc(4096, size) : NULL;
-    cl_mem mem;
+    struct charge *c = size ? charge_create(s, size) : NULL;
 
-    if (!memory) {
-        *err = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    *err = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    if (!c) {
+        return NULL;
+    }
+    c->memory = aligned_alloc(4096, size);
+    if (!c->memory) {
+        charge_destroy(c);
         return NULL;
     }
     if (a->host_ptr) {
-        memcpy(memory, a->host_ptr, a->size);
+        memcpy(c->memory, a->host_ptr, a->size);
     }
-    mem = clCreateBuffer(a->context, flags | CL_MEM_USE_HOST_PTR, a->size,
-                         memory, err);
-    if (mem) {
-        *err = clSetMemObjectDestructorCallback(mem, free_memory, memory);
-        if (*err == CL_SUCCESS) {
-            return mem;
-        }
-        clReleaseMemObject(mem);
-    }
-    free(memory);
-    return NULL;
+    return charge_bind(c, clCreateBuffer(a->context,
+                                         flags | CL_MEM_USE_HOST_PTR, a->size,
+                                         c->memory, err), err);
 }
 
 void serve_clCreateBuffer(struct request *r, struct clCreateBuffer_args *a)
 {
     cl_mem_flags flags = a->flags & ~(cl_mem_flags)HOST_PTR_FLAGS;
 
+    struct charge *c;
+
     if (a->size && context_is_direct(a->context)) {
-        a->ret = create_known(a, flags, &a->err);
+        a->ret = create_known(r->session, a, flags, &a->err);
+        return;
+    }
+    c = charge_create(r->session, a->size);
+    if (!c) {
+        a->err = CL_MEM_OBJECT_ALLOCATION_FAILURE;
         return;
     }
     if (a->host_ptr) {
         flags |= CL_MEM_COPY_HOST_PTR;
     }
-    a->ret = clCreateBuffer(a->context, flags, a->size, (void *)a->host_ptr,
-                            &a->err);
+    a->ret = charge_bind(c, clCreateBuffer(a->context, flags, a->size,
+                                           (void *)a->host_ptr, &a->err),
+                         &a->err);
 }
 
 static void CL_CALLBACK unref_blob(cl_mem mem, void *blob)
@@ -116,6 +116,14 @@ void serve_vclCreateSubBuffer(struct request *r,
 
     a->ret = clCreateSubBuffer(a->buffer, flags, CL_BUFFER_CREATE_TYPE_REGION,
                                &region, &a->err);
+}
+
+void serve_clCreatePipe(struct request *r, struct clCreatePipe_args *a)
+{
+    a->ret = charge_made(r->session,
+                         clCreatePipe(a->context, a->flags, a->pipe_packet_size,
+                                      a->pipe_max_packets, NULL, &a->err),
+                         &a->err);
 }
 
 /* --- reading and writing ------------------------------------------------------------ */

@@ -1,5 +1,6 @@
 /*
- * Parts of devices. Unlike the devices that the host has, they are the guest's: it
+ * Devices: how much memory they have for this client, and parts of them. Unlike the
+ * devices that the host has, parts are the guest's: it
  * chooses their ids and gives them up. The host's own devices are kept until the worker ends:
  * pocl 3.1 may still use one in a thread of its own when its last reference is gone.
  *
@@ -13,6 +14,39 @@
 #define PROPERTIES_MAX 256 /* vclCreateSubDevices takes as many */
 #define PARTS_MAX      256
 #define MADE_MAX       4096u /* by one worker, since none is given back */
+
+/* --- memory ------------------------------------------------------------------------ */
+
+/*
+ * A program that takes all that a device has, or a single buffer as large as
+ * there can be, should get it. The client's ring and its pool are to fit in beside that.
+ */
+static cl_ulong at_most(struct session *s, cl_device_info name)
+{
+    switch (name) {
+    case CL_DEVICE_GLOBAL_MEM_SIZE:
+        return session_memory_max(s);
+    case CL_DEVICE_MAX_MEM_ALLOC_SIZE:
+        return session_memory_max(s) / 2;
+    default:
+        return 0; /* it is no size of memory */
+    }
+}
+
+void serve_clGetDeviceInfo(struct request *r, struct clGetDeviceInfo_args *a)
+{
+    cl_ulong most = at_most(r->session, a->param_name), size;
+
+    a->ret = clGetDeviceInfo(a->device, a->param_name, a->param_value_size,
+                             a->param_value, a->param_value_size_ret);
+    if (most && a->ret == CL_SUCCESS && a->param_value) {
+        memcpy(&size, a->param_value, sizeof(size));
+        size = size < most ? size : most;
+        memcpy(a->param_value, &size, sizeof(size));
+    }
+}
+
+/* --- parts ------------------------------------------------------------------------- */
 
 /* Enter @n new devices under the guest's @ids. */
 static void enter_parts(struct session *s, const cl_ulong *ids,

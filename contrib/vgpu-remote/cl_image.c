@@ -128,6 +128,9 @@ void serve_vclCreateImage(struct request *r, struct vclCreateImage_args *a)
     }
     a->ret = clCreateImage(a->context, flags, a->image_format, &desc,
                            (void *)a->host_ptr, &a->err);
+    if (!a->buffer) {
+        a->ret = charge_made(r->session, a->ret, &a->err);
+    }
     if (!a->ret) {
         return;
     }

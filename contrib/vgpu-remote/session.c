@@ -168,6 +168,7 @@ void session_block_begin(struct request *r)
         return;
     }
     r->blocked = true;
+    budget_trim(s->p.budget);
     drain_doorbell(s);
     pthread_mutex_lock(&s->lock);
     s->led = false;
@@ -372,7 +373,11 @@ static void wait_for_message(struct session *s)
             return;
         }
     }
-    if (spin(s) || !ring_sleep(&s->consumer)) {
+    if (spin(s)) {
+        return;
+    }
+    budget_trim(s->p.budget);
+    if (!ring_sleep(&s->consumer)) {
         return;
     }
     before = now_ns();
@@ -564,6 +569,11 @@ bool session_charge(struct session *s, uint64_t bytes)
 void session_release(struct session *s, uint64_t bytes)
 {
     budget_release(s->p.budget, bytes);
+}
+
+uint64_t session_memory_max(struct session *s)
+{
+    return s->p.budget->max;
 }
 
 void session_fail(struct session *s, enum ring_fatal why, const char *fmt, ...)

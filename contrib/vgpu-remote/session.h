@@ -123,6 +123,8 @@ void session_post(struct session *s, uint32_t n, uint32_t seq);
 /** session_charge, session_release: bytes of the client's budget. */
 bool session_charge(struct session *s, uint64_t bytes);
 void session_release(struct session *s, uint64_t bytes);
+/** session_memory_max: all that the client has. */
+uint64_t session_memory_max(struct session *s);
 
 /* --- for the worker's control thread (worker.c) --------------------------- */
 

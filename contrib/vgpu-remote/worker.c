@@ -37,6 +37,7 @@ static const struct session_api *const served[VGPU_API_COUNT] = {
 
 struct worker {
     int sock;
+    struct budget *budget;
     struct memory *memory;
     struct session *session;
     bool started; /* there is a ring */
@@ -100,6 +101,7 @@ static void serve_request(struct worker *w, union proto_any *m, int *fds)
         return;
     case PROTO_BLOB_DESTROY:
         memory_remove(w->memory, m->blob_destroy.blob);
+        budget_trim(w->budget); /* the ring's threads may be asleep */
         return;
     case PROTO_RING_EVENT:
         if (m->ring_event.ring < VGPU_RINGS_MAX) {
@@ -198,7 +200,7 @@ void worker_main(const struct worker_params *p)
 {
     static struct budget budget;
     const struct session_api *apis[VGPU_API_COUNT] = { NULL };
-    struct worker w = { .sock = p->sock };
+    struct worker w = { .sock = p->sock, .budget = &budget };
     struct session_params params = {
         .sock = p->sock,
         .doorbell = p->doorbell,

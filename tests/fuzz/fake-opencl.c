@@ -80,8 +80,7 @@ static bool give_back_one(void)
 
         if (gone) {
             f->gone = NULL;
-            f->given = true;
-            f->bytes = NULL;
+            f->bytes = f->given ? NULL : f->bytes;
             gone((cl_mem)f, f->gone_data);
             return true;
         }
@@ -654,8 +653,12 @@ cl_int clSetMemObjectDestructorCallback(cl_mem m,
                                         void *data)
 {
     struct fake *f = check(m, MEM);
+    cl_int err = fails();
 
     fuzz_require(gone && !f->gone);
+    if (err) {
+        return err;
+    }
     f->gone = gone;
     f->gone_data = data;
     return CL_SUCCESS;

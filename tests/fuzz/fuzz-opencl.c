@@ -6,7 +6,8 @@
  * The input is a row of messages as they lie in a ring. Before the first there
  * are three objects of each type and some blobs, under the ids that the
  * generator's seeds name, so that single calls get far. At the end, what the
- * guest has created and not dropped must be what the handle table says. Header
+ * guest has created and not dropped must be what the handle table says, and when that
+ * is gone nothing may be charged to it. Header
  * fields that a worker does not read say which of the host's calls fail, and
  * whether blobs are given up meanwhile.
  *
@@ -376,6 +377,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     fake_end();
     world_destroy(&w);
+    fuzz_require(!whole || !w.budget.used);
     free(payload);
     free(reply);
     payload = reply = NULL;
