@@ -28,6 +28,8 @@
 #define AT_ONCE_MAX (64u << 10) /* that much does not hold up other threads */
 #define SPINS       2000u       /* looks at `filled` before the first nap */
 #define NAP_NS      20000u
+#define NAPS        64u         /* before each longer one, up to */
+#define NAP_LONGEST 10u         /* times twice as long: 20 ms */
 
 /* The header in front of the data, if the guest wants to be told there. */
 static struct bulk_header *bulk_of(const struct transfer *t)
@@ -79,9 +81,17 @@ static void set_drained(struct bulk_header *bulk, size_t bytes)
     atomic_store_explicit(&bulk->drained, bytes, memory_order_release);
 }
 
+static void nap(unsigned n)
+{
+    unsigned times = n / NAPS < NAP_LONGEST ? n / NAPS : NAP_LONGEST;
+
+    nanosleep(&(struct timespec){ .tv_nsec = NAP_NS << times }, NULL);
+}
+
 /*
  * Wait until the guest has filled @bytes. It may never do: its program was stopped,
- * or it lies. That is its own loss, but no processor's: after a while we nap.
+ * or it lies. That is its own loss, but no processor's: after a while we nap, and
+ * the longer it takes the longer.
  */
 static void wait_filled(const struct transfer *t, struct bulk_header *bulk,
                         size_t bytes)
@@ -93,7 +103,7 @@ static void wait_filled(const struct transfer *t, struct bulk_header *bulk,
                                               memory_order_acquire) < bytes;
          i++) {
         if (i >= SPINS) {
-            nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+            nap(i - SPINS);
         } else if (i % 64 == 63) {
             sched_yield();
         }

@@ -370,6 +370,19 @@ def test_a_write_never_filled_holds_nobody_else(cl, client, server):
     vgpu.wait_until(lambda: client.status()["contexts"] == 0)
 
 
+def test_writes_never_filled_cost_no_processor(cl, server):
+    buffer = cl.buffer(1 << 20)
+    for slot in range(10, 60):
+        _write(cl, buffer, Span(cl, 1 << 20), 1,
+               opencl.TRACKED | opencl.STREAMED, slot)
+    cl.context.ping()
+    pid, = server.workers()
+    time.sleep(1.5)
+    before = cpu_ticks(pid)
+    time.sleep(1)
+    assert cpu_ticks(pid) - before <= 10  # a tenth of one
+
+
 @pytest.mark.parametrize("blob, offset, size", [
     (999, 0, 8192), (101, 1 << 40, 8192), (101, 0, 1 << 40),
     (101, (1 << 64) - 64, 8192), (101, 8192, 8192)])

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -260,6 +261,128 @@ static int once(int ready)
     struct tools t;
 
     return set_up(&t) || use(&t, 5);
+}
+
+static cl_kernel kernel_in(struct tools *t, const char *source)
+{
+    cl_program p = clCreateProgramWithSource(t->context, 1, &source, NULL, NULL);
+    cl_kernel k;
+
+    if (clBuildProgram(p, 1, &t->device, NULL, NULL, NULL)) {
+        return NULL;
+    }
+    k = clCreateKernel(p, "f", NULL);
+    clSetKernelArg(k, 0, sizeof(t->mem), &t->mem);
+    return k;
+}
+
+static int computes(int ready)
+{
+    struct tools t;
+    const size_t n = 64;
+    cl_kernel k;
+    int got[64];
+
+    if (set_up(&t) || use(&t, 0)) {
+        return 1;
+    }
+    k = kernel_in(&t, "kernel void f(global int *a)"
+                      " { a[get_global_id(0)] += get_global_id(0); }");
+    if (!k || clEnqueueNDRangeKernel(t.queue, k, 1, NULL, &n, NULL, 0, NULL,
+                                     NULL) ||
+        clEnqueueReadBuffer(t.queue, t.mem, CL_TRUE, 0, sizeof(got), got, 0,
+                            NULL, NULL)) {
+        return 2;
+    }
+    return got[0] == 0 && got[63] == 63 ? 0 : 3;
+}
+
+/* A kernel that never ends runs, on all processors. */
+static cl_int start_endless(struct tools *t)
+{
+    const size_t n = 1024, one = 1;
+    cl_event begun;
+    cl_kernel k;
+    cl_int status = CL_QUEUED, err = set_up(t);
+
+    if (err || use(t, 0)) {
+        return 1;
+    }
+    k = kernel_in(t, "kernel void f(global volatile int *a)"
+                     " { while (!*a) { } printf(\"never\"); }");
+    if (!k || clEnqueueNDRangeKernel(t->queue, k, 1, NULL, &n, &one, 0, NULL,
+                                     &begun)) {
+        return 2;
+    }
+    clFlush(t->queue);
+    while (status > CL_RUNNING) {
+        usleep(1000);
+        if (clGetEventInfo(begun, CL_EVENT_COMMAND_EXECUTION_STATUS,
+                           sizeof(status), &status, NULL)) {
+            return 3;
+        }
+    }
+    return 0;
+}
+
+static int waits_for_the_endless(int ready)
+{
+    struct tools t;
+
+    if (start_endless(&t)) {
+        return 1;
+    }
+    say_ready(ready);
+    return clFinish(t.queue) == CL_OUT_OF_RESOURCES ? 42 : 2;
+}
+
+static void *finish_in_thread(void *opaque)
+{
+    struct tools *t = opaque;
+
+    clFinish(t->queue);
+    return NULL;
+}
+
+static int has_a_thread_that_waits(int ready)
+{
+    static struct tools t;
+    pthread_t thread;
+
+    if (start_endless(&t) || pthread_create(&thread, NULL, finish_in_thread, &t)) {
+        return 1;
+    }
+    usleep(20000);
+    say_ready(ready);
+    pause();
+    return 2;
+}
+
+/* Ends by itself, with and without a thread that waits. */
+static int leaves_it_running(int ready)
+{
+    static struct tools t;
+    pthread_t thread;
+
+    if (start_endless(&t)) {
+        return 1;
+    }
+    say_ready(ready);
+    clReleaseMemObject(t.mem);
+    clReleaseCommandQueue(t.queue);
+    clReleaseContext(t.context);
+    return pthread_create(&thread, NULL, finish_in_thread, &t);
+}
+
+static int leaves_it_running_plainly(int ready)
+{
+    struct tools t;
+
+    if (start_endless(&t)) {
+        return 1;
+    }
+    say_ready(ready);
+    return 0;
 }
 
 /* Works until it is told of an error, which is to be the right one; and stays. */
@@ -581,6 +704,54 @@ static void many_programs_leave_nothing(void **state)
     close(sock);
 }
 
+/*
+ * However its program ends: the worker is gone, and all that it had. Meanwhile others
+ * compute, slowly.
+ */
+static void a_kernel_that_never_ends_ends_with_its_program(void **state)
+{
+    static const struct {
+        int (*program)(int);
+        int signal; /* 0: it ends by itself */
+    } ways[] = {
+        { waits_for_the_endless, SIGKILL },
+        { waits_for_the_endless, SIGTERM },
+        { waits_for_the_endless, SIGINT },
+        { has_a_thread_that_waits, SIGKILL },
+        { has_a_thread_that_waits, SIGINT },
+        { leaves_it_running, 0 },
+        { leaves_it_running_plainly, 0 },
+    };
+    int sock = connect_for_status();
+    struct held before, after;
+
+    assert_int_equal(ends_within(run(computes, NULL), 20000), 0);
+    before = settled(sock);
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        int ready;
+        pid_t pid = run(ways[i].program, &ready);
+
+        await_ready(ready);
+        if (i == 0) {
+            assert_int_equal(ends_within(run(computes, NULL), 20000), 0);
+        }
+        if (ways[i].signal) {
+            kill(pid, ways[i].signal);
+        }
+        assert_int_equal(ends_within(pid, 20000),
+                         ways[i].signal ? 500 + ways[i].signal : 0);
+        expect_no_workers();
+    }
+    assert_int_equal(ends_within(run(computes, NULL), 20000), 0);
+    after = settled(sock);
+    assert_int_equal(after.clients, 1);
+    assert_int_equal(after.contexts, 0);
+    assert_int_equal(after.processes, 0);
+    assert_int_equal(after.fds, before.fds);
+    assert_in_range(after.data_kib, 0, before.data_kib + 132);
+    close(sock);
+}
+
 static void kill_workers(void)
 {
     pid_t pids[16];
@@ -708,6 +879,7 @@ int main(void)
         cmocka_unit_test(careless_programs_leave_nothing),
         cmocka_unit_test(killed_programs_leave_nothing),
         cmocka_unit_test(many_programs_leave_nothing),
+        cmocka_unit_test(a_kernel_that_never_ends_ends_with_its_program),
         cmocka_unit_test(a_killed_worker_is_an_error),
         cmocka_unit_test(a_killed_server_is_an_error),
         cmocka_unit_test(without_a_server_there_is_no_platform),
