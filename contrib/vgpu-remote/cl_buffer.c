@@ -57,7 +57,6 @@ static cl_mem create_known(struct session *s,
 void serve_clCreateBuffer(struct request *r, struct clCreateBuffer_args *a)
 {
     cl_mem_flags flags = a->flags & ~(cl_mem_flags)HOST_PTR_FLAGS;
-
     struct charge *c;
 
     if (a->size && context_is_direct(a->context)) {
