@@ -44,6 +44,7 @@ struct session {
     struct session_params p;
     struct handles *handles;
     bool may_spin;
+    uint32_t spin_max_ns;
 
     /* Constant after session_start. */
     struct blob *ring_blob;
@@ -388,8 +389,8 @@ static void wait_for_message(struct session *s)
         session_fail(s, RING_FATAL_PROTOCOL, "the doorbell is no eventfd");
     }
     ring_wake(&s->consumer);
-    if (now_ns() - before < 2 * SPIN_MAX_NS) {
-        s->spin_ns = SPIN_MAX_NS;
+    if (now_ns() - before < 2 * s->spin_max_ns) {
+        s->spin_ns = s->spin_max_ns;
     } else if (now_ns() - before < SLEEP_LONG_NS && s->spin_ns > SPIN_MIN_NS) {
         s->spin_ns /= 2;
     }
@@ -435,6 +436,18 @@ static bool spinning_is_on(void)
     return !perf || !strstr(perf, "no_spin");
 }
 
+static uint32_t longest_spin(const struct session_api *const *apis)
+{
+    uint32_t ns = SPIN_MAX_NS;
+
+    for (unsigned i = 0; i < VGPU_API_COUNT; i++) {
+        if (apis[i] && apis[i]->spin_ns > ns) {
+            ns = apis[i]->spin_ns;
+        }
+    }
+    return ns;
+}
+
 struct session *session_create(const struct session_params *params)
 {
     struct session *s = calloc(1, sizeof(*s));
@@ -452,7 +465,8 @@ struct session *session_create(const struct session_params *params)
         return NULL;
     }
     s->may_spin = spinning_is_on();
-    s->spin_ns = SPIN_MAX_NS;
+    s->spin_max_ns = longest_spin(params->apis);
+    s->spin_ns = s->spin_max_ns;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->lead_is_free, NULL);
     for (unsigned i = 0; i < RING_SLOTS; i++) {

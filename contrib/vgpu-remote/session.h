@@ -72,6 +72,11 @@ struct session_api {
      * a little, else the leader goes to sleep. May be NULL.
      */
     bool (*idle)(struct session *s);
+    /*
+     * For how long at most the leader looks for the next message before it goes to
+     * sleep, in ns; 0: as long as usual.
+     */
+    uint32_t spin_ns;
 };
 
 /* --- for those who serve calls -------------------------------------------- */

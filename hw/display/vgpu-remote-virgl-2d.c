@@ -40,7 +40,7 @@ static uint32_t update(VgpuRemote *vr, VgpuTwin *twin)
 {
     struct virtio_gpu_simple_resource *res =
         virtio_gpu_find_resource(VIRTIO_GPU(vr), twin->id);
-    VgpuJob job = { .done = sent };
+    VgpuJob job = { .done = sent, .quick = true };
     uint32_t stride, error;
 
     if (!res || !res->image || twin->top >= twin->bottom) {

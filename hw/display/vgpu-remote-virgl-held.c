@@ -105,6 +105,9 @@ static void answer(VgpuRemote *vr, VgpuHeld *held)
                                      cmd->cmd_hdr.fence_id, held->answer);
     QTAILQ_REMOVE(&vr->virgl.held, held, next);
     vr->virgl.n_held--;
+    if (vr->virgl.awaited == held) {
+        vr->virgl.awaited = NULL;
+    }
     QTAILQ_REMOVE(&g->fenceq, cmd, next);
     g->inflight--;
     virtqueue_push(cmd->vq, &cmd->elem, n);
@@ -142,4 +145,5 @@ void vgpu_held_drop_all(VgpuRemote *vr)
         g_free(held);
     }
     vr->virgl.n_held = 0;
+    vr->virgl.awaited = NULL;
 }

@@ -1,6 +1,6 @@
 /*
- * The virgl worker as the device sees it: a socket, a ring of which the device is
- * the producer, and completions.
+ * The virgl worker as the device sees it: a socket, and a ring of which the device
+ * is the producer.
  *
  *   OFF       no worker; the first message starts one
  *   STARTING  asked for: ring and staging memory, then START; the queue waits
@@ -41,26 +41,17 @@ static uint32_t worker_head(VgpuVirgl *v)
     return v->ring ? qatomic_load_acquire(&ring_slot(v->ring, 0)->done) : 0;
 }
 
-static uint32_t worker_done(VgpuVirgl *v)
-{
-    return v->ring
-               ? qatomic_load_acquire(&ring_slot(v->ring, VIRGL_DONE_SLOT)->done)
-               : 0;
-}
-
-static void watch(VgpuRemote *vr)
+void vgpu_virgl_watch(VgpuRemote *vr)
 {
     VgpuVirgl *v = &vr->virgl;
 
     if (!timer_pending(v->watchdog)) {
         v->watched_head = worker_head(v);
-        v->watched_done = worker_done(v);
+        v->watched_done = vgpu_jobs_completed(v);
         timer_mod(v->watchdog, now_ms() + (v->state == VGPU_VIRGL_STARTING
                                            ? VGPU_VIRGL_START_MS : v->hang_ms));
     }
 }
-
-static void serve_done(VgpuRemote *vr);
 
 /* From time to time, while anything waits; an idle device has no timer. */
 static void watchdog(void *opaque)
@@ -68,9 +59,9 @@ static void watchdog(void *opaque)
     VgpuRemote *vr = opaque;
     VgpuVirgl *v = &vr->virgl;
     bool moved = worker_head(v) != v->watched_head ||
-                 worker_done(v) != v->watched_done;
+                 vgpu_jobs_completed(v) != v->watched_done;
 
-    serve_done(vr); /* what nobody waits for may lie there for long */
+    vgpu_jobs_serve(vr); /* what nobody waits for may lie there for long */
     if (v->state == VGPU_VIRGL_OFF || (v->n_jobs == 0 && !v->stalled)) {
         return;
     }
@@ -78,10 +69,10 @@ static void watchdog(void *opaque)
         vgpu_virgl_lose(vr, "its worker does not answer");
         return;
     }
-    watch(vr);
+    vgpu_virgl_watch(vr);
 }
 
-static void moved_on(VgpuRemote *vr)
+void vgpu_virgl_moved_on(VgpuRemote *vr)
 {
     VgpuVirgl *v = &vr->virgl;
 
@@ -97,11 +88,10 @@ uint32_t vgpu_virgl_stall(VgpuRemote *vr)
     VgpuVirgl *v = &vr->virgl;
 
     v->stalled = true;
-    watch(vr);
+    vgpu_virgl_watch(vr);
     /* Whatever it is that is waited for, a completion is a reason to look. */
-    if (v->ring && v->n_jobs &&
-        ring_slot_arm(ring_slot(v->ring, VIRGL_DONE_SLOT), v->done_seen + 1)) {
-        event_notifier_set(&v->done);
+    if (v->n_jobs) {
+        vgpu_jobs_arm(v);
     }
     return VGPU_STALL;
 }
@@ -214,80 +204,18 @@ static const char *memory_created(VgpuRemote *vr,
     return why;
 }
 
-/* --- completions --------------------------------------------------------- */
-
-static void job_finish(VgpuRemote *vr, VgpuJob *job,
-                       const struct virgl_done *done)
-{
-    VgpuVirgl *v = &vr->virgl;
-
-    VgpuJob was = *job;
-
-    memset(job, 0, sizeof(*job));
-    v->n_jobs--;
-    v->n_wanted -= was.wanted;
-    was.done(vr, &was, done);
-    vgpu_staging_free(vr, &was);
-    vgpu_backing_unref(was.backing);
-}
-
-/* Take what has been completed. Returns NULL or what is wrong. */
-static const char *reap(VgpuRemote *vr)
-{
-    VgpuVirgl *v = &vr->virgl;
-    uint32_t generation = v->generation;
-    uint32_t end = worker_done(v);
-
-    if (end - v->done_seen > VIRGL_DONE_ENTRIES) {
-        return "its worker counts wrong";
-    }
-    while (v->done_seen != end && v->generation == generation && v->ring) {
-        struct virgl_done done =
-            *(volatile struct virgl_done *)virgl_done_at(v->ring, v->done_seen);
-        VgpuJob *job = done.token - 1 < ARRAY_SIZE(v->jobs)
-                           ? &v->jobs[done.token - 1] : NULL;
-
-        v->done_seen++;
-        if (!job || !job->busy) {
-            return "its worker completes what was not asked";
-        }
-        job_finish(vr, job, &done);
-    }
-    return NULL;
-}
-
-/* Take completions until the worker is sure to signal the next that is wanted. */
-static void serve_done(VgpuRemote *vr)
-{
-    VgpuVirgl *v = &vr->virgl;
-    const char *why;
-
-    if (!v->ring) {
-        return;
-    }
-    do {
-        why = reap(vr);
-    } while (!why && v->ring && v->n_wanted &&
-             ring_slot_arm(ring_slot(v->ring, VIRGL_DONE_SLOT),
-                           v->done_seen + 1));
-    if (why) {
-        vgpu_virgl_lose(vr, why);
-        return;
-    }
-    vgpu_held_flush(vr);
-    moved_on(vr);
-}
+/* --- signals ------------------------------------------------------------- */
 
 static void done_signalled(EventNotifier *e)
 {
     event_notifier_test_and_clear(e);
-    serve_done(container_of(e, VgpuRemote, virgl.done));
+    vgpu_jobs_serve(container_of(e, VgpuRemote, virgl.done));
 }
 
 static void space_signalled(EventNotifier *e)
 {
     event_notifier_test_and_clear(e);
-    moved_on(container_of(e, VgpuRemote, virgl.space));
+    vgpu_virgl_moved_on(container_of(e, VgpuRemote, virgl.space));
 }
 
 /* --- the socket ---------------------------------------------------------- */
@@ -474,7 +402,7 @@ static bool start(VgpuRemote *vr, Error **errp)
     if (!v->staging) {
         goto lost;
     }
-    watch(vr);
+    vgpu_virgl_watch(vr);
     return true;
 
 lost:
@@ -542,7 +470,6 @@ static void report(VgpuRemote *vr, const char *text)
 void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
 {
     VgpuVirgl *v = &vr->virgl;
-    static const struct virgl_done lost = { .status = EPIPE };
     bool probing = v->caps_size == 0;
 
     if (v->state == VGPU_VIRGL_OFF) {
@@ -554,11 +481,7 @@ void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
     close_fds(v);
     vgpu_uncharge(vr, FDS);
     v->contexts = 0;
-    for (size_t i = 0; i < ARRAY_SIZE(v->jobs); i++) {
-        if (v->jobs[i].busy) {
-            job_finish(vr, &v->jobs[i], &lost);
-        }
-    }
+    vgpu_jobs_lose(vr);
     while (!QSIMPLEQ_EMPTY(&v->asked)) {
         VgpuMemory *m = QSIMPLEQ_FIRST(&v->asked);
 
@@ -588,17 +511,6 @@ void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
 
 /* --- messages ------------------------------------------------------------ */
 
-static uint32_t free_job(VgpuVirgl *v)
-{
-    uint32_t n = v->next_job;
-
-    while (v->jobs[n].busy) {
-        n = (n + 1) % ARRAY_SIZE(v->jobs);
-    }
-    v->next_job = (n + 1) % ARRAY_SIZE(v->jobs);
-    return n;
-}
-
 /* There is a ring, and a token if one is wanted. False: no room in the ring. */
 static bool send_message(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
                          const VgpuJob *job)
@@ -618,14 +530,8 @@ static bool send_message(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
     m->header->api = VGPU_API_VIRGL;
     m->job = NULL;
     if (job) {
-        uint32_t n = free_job(v);
-
-        m->job = &v->jobs[n];
-        *m->job = *job;
-        m->job->busy = true;
-        v->n_jobs++;
-        v->n_wanted += job->wanted;
-        token = n + 1;
+        m->job = vgpu_job_add(v, job);
+        token = m->job - v->jobs + 1;
     }
     wire_out_init(&m->out, m->header + 1, payload);
     wire_put(&m->out, token);
@@ -637,6 +543,9 @@ uint32_t vgpu_virgl_ready(VgpuRemote *vr)
     VgpuVirgl *v = &vr->virgl;
     Error *err = NULL;
 
+    if (v->state == VGPU_VIRGL_OFF && vr->quick) {
+        return vgpu_defer(vr);
+    }
     if (v->state == VGPU_VIRGL_OFF && !start(vr, &err)) {
         vgpu_report(vr, "no OpenGL for the guest: %s", error_get_pretty(err));
         error_free(err);
@@ -656,7 +565,10 @@ uint32_t vgpu_virgl_begin(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
         return error;
     }
     if (job && v->n_jobs == ARRAY_SIZE(v->jobs)) {
-        serve_done(vr);
+        if (vr->quick) {
+            return vgpu_defer(vr);
+        }
+        vgpu_jobs_serve(vr);
         if (v->state != VGPU_VIRGL_READY) {
             return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
         }
@@ -700,12 +612,9 @@ void vgpu_virgl_end(VgpuRemote *vr, VgpuMessage *m, enum virgl_call call)
         event_notifier_set(&v->doorbell);
     }
     if (m->job) {
-        watch(vr);
-        if (m->job->wanted &&
-            ring_slot_arm(ring_slot(v->ring, VIRGL_DONE_SLOT),
-                          v->done_seen + 1)) {
-            /* Not from here: whoever called has yet to hold his command. */
-            event_notifier_set(&v->done);
+        vgpu_virgl_watch(vr);
+        if (m->job->wanted && !vr->quick) {
+            vgpu_jobs_arm(v); /* else see vgpu_virgl_rung() */
         }
     }
 }

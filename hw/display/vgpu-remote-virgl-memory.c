@@ -93,6 +93,9 @@ uint32_t vgpu_staging_alloc(VgpuRemote *vr, VgpuJob *job, uint64_t size)
     if (size > VGPU_VIRGL_TRANSFER_MAX) {
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
+    if (vr->quick && size > VGPU_VIRGL_QUICK_MAX) {
+        return vgpu_defer(vr);
+    }
     if (size > VGPU_VIRGL_STAGING / 2) {
         return alloc_large(vr, job, size);
     }
@@ -148,6 +151,9 @@ uint32_t vgpu_virgl_attach_backing(VgpuRemote *vr,
     }
     if (entries > VGPU_VIRGL_PAGES_MAX - vr->virgl.n_pages) {
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    }
+    if (vr->quick && entries > VGPU_VIRGL_QUICK_PAGES) {
+        return vgpu_defer(vr);
     }
     b = g_new0(VgpuBacking, 1);
     if (virtio_gpu_create_mapping_iov(VIRTIO_GPU(vr), entries,
@@ -286,7 +292,7 @@ uint32_t vgpu_virgl_upload(VgpuRemote *vr,
                            const struct virtio_gpu_transfer_host_3d *c)
 {
     uint64_t tail = vr->virgl.staging_tail;
-    VgpuJob job = { .done = put_done };
+    VgpuJob job = { .done = put_done, .quick = true };
     VgpuVirglResource *r;
     VgpuMessage m;
     uint32_t error = prepare(vr, &job, c, &r);
@@ -299,6 +305,8 @@ uint32_t vgpu_virgl_upload(VgpuRemote *vr,
     }
     iov_to_buf(r->backing->iov, r->backing->n, job.offset, job.data,
                job.transfer.data.size);
+    trace_vgpu_remote_virgl_upload(c->hdr.ctx_id, c->resource_id,
+                                   job.transfer.data.size);
     vgpu_virgl_end(vr, &m, VIRGL_PUT);
     return 0;
 }
@@ -351,7 +359,7 @@ uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 {
     uint64_t tail = vr->virgl.staging_tail;
     bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
-    VgpuJob job = { .done = get_done, .wanted = true };
+    VgpuJob job = { .done = get_done, .wanted = true, .quick = true };
     VgpuVirglResource *r;
     VgpuMessage m;
     uint32_t error = prepare(vr, &job, &in->transfer_3d, &r);
@@ -370,6 +378,11 @@ uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                    job.transfer.data.size);
     }
     m.job->held = fenced ? vgpu_held_add(vr, cmd) : NULL;
+    trace_vgpu_remote_virgl_download(in->hdr.ctx_id, r->args.id,
+                                     job.transfer.data.size);
+    if (vr->quick) {
+        vr->virgl.awaited = m.job->held;
+    }
     vgpu_virgl_end(vr, &m, VIRGL_GET);
     return fenced ? VGPU_HELD : VIRTIO_GPU_RESP_OK_NODATA;
 }

@@ -70,6 +70,7 @@ static void read_done(VgpuRemote *vr, VgpuJob *job,
 {
     VgpuVirglScreen *s = &vr->virgl.screens[job->scanout];
 
+    assert(!vr->quick); /* displays belong to the main loop */
     if (s->memory == job->memory) {
         s->reading = false;
         if (done->status == 0 && s->resource) {

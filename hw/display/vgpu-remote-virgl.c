@@ -352,7 +352,7 @@ uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 {
     uint32_t context = in->hdr.ctx_id, size = in->submit.size, at = 0;
     bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
-    VgpuJob job = { .done = submit_done, .wanted = true };
+    VgpuJob job = { .done = submit_done, .wanted = true, .quick = true };
     VgpuMessage m;
     uint32_t error;
 
@@ -361,7 +361,8 @@ uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
             sizeof(in->submit) + size) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
-    error = vgpu_virgl_context_begin(vr, context);
+    error = vr->quick && size > VGPU_VIRGL_QUICK_MAX
+                ? vgpu_defer(vr) : vgpu_virgl_context_begin(vr, context);
     if (!error) {
         error = vgpu_twins_update(vr);
     }

@@ -7,7 +7,8 @@
  * device is the producer (api/virgl.h), in the guest's order. A file per part:
  *
  *   vgpu-remote-virgl.c          contexts, resources, submissions
- *   vgpu-remote-virgl-link.c     the worker: start, ring, completions, loss
+ *   vgpu-remote-virgl-link.c     the worker: start, ring, loss
+ *   vgpu-remote-virgl-job.c      what it has yet to complete
  *   vgpu-remote-virgl-held.c     commands that are answered later, in order
  *   vgpu-remote-virgl-memory.c   transfers: guest pages and shared memory
  *   vgpu-remote-virgl-scanout.c  screens and cursors
@@ -19,7 +20,8 @@
  * lost, what is held is answered, screens keep their last picture, and the
  * next context gets a new worker, unless too many have ended of late.
  *
- * All of it runs with the BQL held, in the main loop but for reset.
+ * All of it runs with the BQL held; in the main loop, but for reset, and for what is
+ * quick: see ctrl_cb() in vgpu-remote.c.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -50,6 +52,10 @@ typedef struct VgpuTwin VgpuTwin;
 #define VGPU_VIRGL_STAGING       (32u << 20)
 #define VGPU_VIRGL_TRANSFER_MAX  (1u << 30)
 
+/* What a vCPU's thread does without the main loop: entries mapped, bytes copied. */
+#define VGPU_VIRGL_QUICK_PAGES 64
+#define VGPU_VIRGL_QUICK_MAX   (64u << 10)
+
 #define VGPU_VIRGL_START_MS   10000 /* EGL and GL have to start */
 #define VGPU_VIRGL_HANG_MS    10000 /* unless the user says otherwise */
 #define VGPU_VIRGL_CRASHES    5     /* so many in a minute, and there is no more */
@@ -69,7 +75,7 @@ struct VgpuMemory {
     QSIMPLEQ_ENTRY(VgpuMemory) next; /* while asked for */
 };
 
-/* --- a token: vgpu-remote-virgl-link.c ----------------------------------- */
+/* --- a token: vgpu-remote-virgl-job.c ------------------------------------ */
 
 /* Called once; status is EPIPE if the worker is lost. */
 typedef void VgpuJobDone(VgpuRemote *vr, VgpuJob *job,
@@ -78,6 +84,7 @@ typedef void VgpuJobDone(VgpuRemote *vr, VgpuJob *job,
 struct VgpuJob {
     bool busy;
     bool wanted;    /* somebody waits: the device wants to be woken */
+    bool quick;     /* may be finished in any thread */
     VgpuJobDone *done;
 
     /* for whoever made it: */
@@ -157,6 +164,8 @@ struct VgpuVirgl {
     unsigned n_jobs, n_wanted;
     uint32_t next_job;
     uint32_t done_seen;
+    VgpuHeld *awaited; /* by the thread that rang: see vgpu-remote-virgl-job.c */
+    unsigned impatience, skipped; /* how many such waits to leave out, and have been */
 
     /* staging: free-running positions */
     VgpuMemory *staging;
@@ -219,6 +228,12 @@ uint32_t vgpu_virgl_stall(VgpuRemote *vr);
 /** vgpu_virgl_lose: give the worker up. @text says why; NULL: on purpose. */
 void vgpu_virgl_lose(VgpuRemote *vr, const char *text);
 
+/** vgpu_virgl_watch: from now on the worker has to move. */
+void vgpu_virgl_watch(VgpuRemote *vr);
+
+/** vgpu_virgl_moved_on: it has: look whether that helps anybody. */
+void vgpu_virgl_moved_on(VgpuRemote *vr);
+
 /**
  * vgpu_memory_ask: ask the worker for @size bytes. NULL if there is none to
  * ask. @ready is called later, from the main loop.
@@ -236,6 +251,29 @@ void vgpu_virgl_finish(VgpuRemote *vr);
 
 /** vgpu_virgl_reset: nothing of the guest is left, and nothing is answered. */
 void vgpu_virgl_reset(VgpuRemote *vr);
+
+/* --- completions: vgpu-remote-virgl-job.c -------------------------------- */
+
+/** vgpu_job_add: a copy of @job with a token of its own; there is one left. */
+VgpuJob *vgpu_job_add(VgpuVirgl *v, const VgpuJob *job);
+
+/** vgpu_jobs_completed: how many completions there have been. */
+uint32_t vgpu_jobs_completed(VgpuVirgl *v);
+
+/** vgpu_jobs_serve: take completions until the worker will signal the next. */
+void vgpu_jobs_serve(VgpuRemote *vr);
+
+/** vgpu_jobs_arm: have the main loop look at the next completion. */
+void vgpu_jobs_arm(VgpuVirgl *v);
+
+/** vgpu_jobs_lose: the worker will complete nothing any more. */
+void vgpu_jobs_lose(VgpuRemote *vr);
+
+/**
+ * vgpu_virgl_rung: the queue has been processed by the thread that rang. Wait a
+ * moment for v->awaited, if that is set.
+ */
+void vgpu_virgl_rung(VgpuRemote *vr);
 
 /* --- held commands: vgpu-remote-virgl-held.c ----------------------------- */
 

@@ -61,6 +61,12 @@ void vgpu_moved_on(VgpuContext *ctx)
     }
 }
 
+uint32_t vgpu_defer(VgpuRemote *vr)
+{
+    qemu_bh_schedule(vr->resume_bh);
+    return VGPU_STALL;
+}
+
 static void resume(void *opaque)
 {
     virtio_gpu_process_cmdq(opaque);
@@ -140,35 +146,38 @@ static uint32_t get_capset(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 
 /* --- the way of a command ------------------------------------------------ */
 
-#define COMMAND(_type, _member, _handler)                      \
+#define COMMAND(_type, _member, _handler, ...)                 \
     {                                                          \
         .type = VIRTIO_GPU_CMD_##_type,                        \
         .size = sizeof_field(VgpuCommand, _member),            \
-        .handle = _handler,                                    \
+        .handle = _handler, __VA_ARGS__                        \
     }
+#define QUICK .quick = true
 
 static const struct command {
     uint32_t type;
     uint32_t size; /* of the fixed part; less is refused */
     VgpuHandler *handle;
+    bool quick; /* may be handled in the thread that rang */
 } commands[] = {
     COMMAND(GET_CAPSET_INFO, capset_info, get_capset_info),
     COMMAND(GET_CAPSET, capset, get_capset),
     COMMAND(CTX_CREATE, ctx_create, vgpu_context_create),
     COMMAND(CTX_DESTROY, ctx_destroy, vgpu_context_destroy),
-    COMMAND(CTX_ATTACH_RESOURCE, ctx_resource, vgpu_context_resource),
-    COMMAND(CTX_DETACH_RESOURCE, ctx_resource, vgpu_context_resource),
-    COMMAND(SUBMIT_3D, submit, vgpu_context_submit),
+    COMMAND(CTX_ATTACH_RESOURCE, ctx_resource, vgpu_context_resource, QUICK),
+    COMMAND(CTX_DETACH_RESOURCE, ctx_resource, vgpu_context_resource, QUICK),
+    COMMAND(SUBMIT_3D, submit, vgpu_context_submit, QUICK),
     COMMAND(RESOURCE_CREATE_2D, create_2d, vgpu_blob_or_2d),
     COMMAND(RESOURCE_UNREF, unref, vgpu_virgl_resource_unref),
     COMMAND(RESOURCE_CREATE_BLOB, create_blob, vgpu_blob_create),
     COMMAND(RESOURCE_MAP_BLOB, map_blob, vgpu_blob_map),
     COMMAND(RESOURCE_UNMAP_BLOB, unmap_blob, vgpu_blob_unmap),
-    COMMAND(RESOURCE_CREATE_3D, create_3d, vgpu_virgl_resource_create),
-    COMMAND(RESOURCE_ATTACH_BACKING, attach_backing, vgpu_virgl_attach_backing),
+    COMMAND(RESOURCE_CREATE_3D, create_3d, vgpu_virgl_resource_create, QUICK),
+    COMMAND(RESOURCE_ATTACH_BACKING, attach_backing, vgpu_virgl_attach_backing,
+            QUICK),
     COMMAND(RESOURCE_DETACH_BACKING, detach_backing, vgpu_virgl_detach_backing),
-    COMMAND(TRANSFER_TO_HOST_3D, transfer_3d, vgpu_virgl_put),
-    COMMAND(TRANSFER_FROM_HOST_3D, transfer_3d, vgpu_virgl_get),
+    COMMAND(TRANSFER_TO_HOST_3D, transfer_3d, vgpu_virgl_put, QUICK),
+    COMMAND(TRANSFER_FROM_HOST_3D, transfer_3d, vgpu_virgl_get, QUICK),
     COMMAND(SET_SCANOUT, set_scanout, vgpu_virgl_set_scanout),
     COMMAND(RESOURCE_FLUSH, flush, vgpu_virgl_flush),
 };
@@ -228,10 +237,15 @@ static void process_cmd(VirtIOGPU *g, struct virtio_gpu_ctrl_command *cmd)
 
     VIRTIO_GPU_FILL_CMD(cmd->cmd_hdr);
     c = find_command(vr, cmd->cmd_hdr.type);
-    if (vr->virgl.n_held >= VGPU_VIRGL_HELD_MAX) {
+    if (vr->quick && !(c && c->quick)) {
+        answer = vgpu_defer(vr);
+    } else if (vr->virgl.n_held >= VGPU_VIRGL_HELD_MAX) {
         answer = vgpu_virgl_stall(vr);
     } else if (c) {
         answer = process_ours(vr, c, cmd);
+    }
+    if (answer == VGPU_2D && vr->quick) {
+        answer = vgpu_defer(vr);
     }
     /* 2D answers at once, and that would be for all that is held before it. */
     if (answer == VGPU_2D && vgpu_held_is_behind(vr, &cmd->cmd_hdr)) {
@@ -340,9 +354,24 @@ static uint64_t get_features(VirtIODevice *vdev, uint64_t features, Error **errp
     return features;
 }
 
+/*
+ * The guest rings: in the thread of one of its processors. A bottom half for each
+ * command would wake the main loop, which takes longer than most commands do, so
+ * what is short, and touches no display, is done here and now.
+ */
 static void ctrl_cb(VirtIODevice *vdev, VirtQueue *vq)
 {
-    qemu_bh_schedule(VIRTIO_GPU(vdev)->ctrl_bh);
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(vdev);
+    VirtIOGPU *g = VIRTIO_GPU(vdev);
+
+    if (!QTAILQ_EMPTY(&g->cmdq) || g->parent_obj.renderer_blocked) {
+        qemu_bh_schedule(g->ctrl_bh);
+        return;
+    }
+    vr->quick = true;
+    aio_bh_call(g->ctrl_bh);
+    vgpu_virgl_rung(vr);
+    vr->quick = false;
 }
 
 static void cursor_cb(VirtIODevice *vdev, VirtQueue *vq)
@@ -351,17 +380,13 @@ static void cursor_cb(VirtIODevice *vdev, VirtQueue *vq)
 }
 
 /*
- * A 2D virtio-gpu asks for 64 places, of which held commands may take more
- * than all. Some QEMU 10.0.N give the maximum whatever is asked for; others
- * need this.
+ * The parent's queues, with ctrl_cb() and more places: a 2D virtio-gpu asks for 64, of
+ * which held commands may take more than all.
  */
-static void enlarge_queues(VirtIOGPU *g)
+static void replace_queues(VirtIOGPU *g)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(g);
 
-    if (virtio_queue_get_num(vdev, 0) >= 4 * QUEUE_MIN) {
-        return;
-    }
     virtio_del_queue(vdev, 1);
     virtio_del_queue(vdev, 0);
     g->ctrl_vq = virtio_add_queue(vdev, 4 * QUEUE_MIN, ctrl_cb);
@@ -431,7 +456,7 @@ static void realize(DeviceState *dev, Error **errp)
         finish_parts(vr);
         return;
     }
-    enlarge_queues(g);
+    replace_queues(g);
     vr->stall_timer = timer_new_ms(QEMU_CLOCK_REALTIME, stall_is_over, vr);
     vr->resume_bh = virtio_bh_io_new_guarded(dev, resume, g);
     vmstate_register(VMSTATE_IF(dev), VMSTATE_INSTANCE_ID_ANY,

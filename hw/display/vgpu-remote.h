@@ -17,9 +17,10 @@
  *   vgpu-remote-virgl*.c   the emulated GPU: see vgpu-remote-virgl.h
  *   vgpu-remote-pci.c, vgpu-remote-vga.c   the two types a user plugs in
  *
- * Everything runs with the BQL held, and, but for reset, in the main loop.
- * Nothing here waits for a server, a worker or the guest: whoever is late
- * finds his command held or the queue suspended, with a limit.
+ * Everything runs with the BQL held: in the main loop, or, reset and what is quick
+ * (see ctrl_cb()), in the thread of a virtual processor. But for the moment that
+ * vgpu_virgl_rung() takes, nothing here waits for a server, a worker or the guest:
+ * whoever is late finds his command held or the queue suspended, with a limit.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -88,6 +89,8 @@ struct VgpuRemote {
     unsigned fds;
     unsigned live;           /* contexts that cannot be saved */
     Error *blocker;          /* set while there are any */
+
+    bool quick; /* a vCPU's thread processes the queue: see ctrl_cb() */
 
     /* the queue is suspended until this context has moved on */
     VgpuContext *stalled;
@@ -207,6 +210,9 @@ VgpuHandler vgpu_virgl_set_scanout, vgpu_virgl_flush;
 
 /** vgpu_stall: suspend the queue until @ctx moves on or is late. */
 uint32_t vgpu_stall(VgpuRemote *vr, VgpuContext *ctx);
+
+/** vgpu_defer: this command is for the main loop. Returns VGPU_STALL. */
+uint32_t vgpu_defer(VgpuRemote *vr);
 
 /** vgpu_moved_on: @ctx has: process the queue again if it waits for that. */
 void vgpu_moved_on(VgpuContext *ctx);

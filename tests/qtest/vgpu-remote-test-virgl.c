@@ -274,6 +274,35 @@ static void upload_is_a_snapshot(void)
     stop(&t, &v);
 }
 
+/* Copied by the main loop, and not by who rings; what is behind it waits. */
+static void long_upload_keeps_its_place(void)
+{
+    struct virtio_gpu_box box = { 0, 0, 0, 512, 512, 1 };
+    struct virgl_transfer x;
+    FakeVirgl v;
+    int upload, behind;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 512, 512);
+    g_assert_cmphex(attach_backing(&t, TEX, 1 << 20), ==, OK);
+    write_guest(&t, 0, 512, 77);
+    upload = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, TEX, box,
+                           0, 2048, FENCED);
+    behind = send_submit(&t, 1, 4, FENCED, 0, 6);
+    guest_kick(&t.g);
+    fake_virgl_take(&v, VIRGL_PUT);
+    x = virgl_get_transfer(&v.in);
+    g_assert_cmpuint(x.data.size, ==, 1 << 20);
+    g_assert_cmpuint(v.staging[x.data.offset + (1 << 19)], ==, 77);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, upload), ==, OK);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, behind), ==, OK);
+    stop(&t, &v);
+}
+
 /* As Mesa sends them: transfers, an end that is padded, and then the rest. */
 static void uploads_in_a_submission_are_taken_out(void)
 {
@@ -812,6 +841,54 @@ static void screen_shows_what_the_worker_reads_and_keeps_it(void)
     test_stop(&t);
 }
 
+/* A worker that is at once as fast as one can be. */
+static void *complete_two(void *opaque)
+{
+    FakeVirgl *v = opaque;
+    uint32_t screen;
+
+    fake_virgl_take(v, VIRGL_GET);
+    screen = v->token;
+    while (fake_virgl_is_idle(v)) {
+        /* the next is sent when all is ready for it */
+    }
+    fake_virgl_take(v, VIRGL_GET);
+    fake_virgl_complete(v, screen, 0, 128, 32);
+    fake_virgl_complete(v, v->token, 0, 16, 2);
+    return NULL;
+}
+
+/* Who rings for a read waits for it a moment, and must not touch a display. */
+static void completion_for_a_screen_is_left_to_the_main_loop(void)
+{
+    struct virtio_gpu_box box = { 0, 0, 0, 4, 2, 1 };
+    uint32_t *screen;
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 32, 32);
+    g_assert_cmphex(attach_backing(&t, TEX, 4096), ==, OK);
+    g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
+    screen = (uint32_t *)take_screen(&v, 32 * 32 * 4);
+    for (uint32_t i = 0; i < 20; i++) {
+        GThread *thread = g_thread_new("worker", complete_two, &v);
+        int place;
+
+        if (i > 0) {
+            g_assert_cmphex(flush(&t, TEX, 0, 0, 32, 32), ==, OK);
+        }
+        screen[0] = 0x10101 * i;
+        place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, 1, TEX,
+                              box, 0, 64, FENCED);
+        g_assert_cmphex(guest_do(&t.g, place), ==, OK);
+        wait_pixel(&t, 32, 32, 0, 0, 0x10101 * i);
+        g_thread_join(thread);
+    }
+    munmap(screen, 32 * 32 * 4);
+    stop(&t, &v);
+}
+
 /* Plugged in while the VM runs; and pulled out with all that can be under way. */
 static void device_is_unplugged_with_work_in_flight(void)
 {
@@ -907,6 +984,7 @@ const TestCase tests_virgl[] = {
     TEST(context_is_begun_when_it_is_used),
     TEST(submission_arrives_as_it_was),
     TEST(upload_is_a_snapshot),
+    TEST(long_upload_keeps_its_place),
     TEST(uploads_in_a_submission_are_taken_out),
     TEST(readback_writes_the_box_and_nothing_else),
     TEST(resource_of_2d_has_a_twin),
@@ -919,6 +997,7 @@ const TestCase tests_virgl[] = {
     TEST(too_many_deaths_end_in_2d_until_reset),
     TEST(reset_forgets_everything),
     TEST(screen_shows_what_the_worker_reads_and_keeps_it),
+    TEST(completion_for_a_screen_is_left_to_the_main_loop),
     TEST(device_is_unplugged_with_work_in_flight),
     TEST(switch_is_for_new_contexts),
     TEST(switch_to_what_was_not_offered_is_refused),
