@@ -67,14 +67,20 @@ static uint32_t alloc_large(VgpuRemote *vr, VgpuJob *job, uint64_t size)
 bool vgpu_staging_try(VgpuRemote *vr, VgpuJob *job, uint64_t size)
 {
     VgpuVirgl *v = &vr->virgl;
-    uint64_t n = ROUND_UP(size, ALIGN);
-    uint64_t at = v->staging_tail % VGPU_VIRGL_STAGING;
-    uint64_t skip = n <= VGPU_VIRGL_STAGING - at ? 0 : VGPU_VIRGL_STAGING - at;
+    uint64_t n = ROUND_UP(size, ALIGN), at, skip;
 
+    if (v->staging_head == v->staging_tail) {
+        /* Where it was last: in some cache, with luck, and not paged in anew. */
+        v->staging_tail = ROUND_UP(v->staging_tail, VGPU_VIRGL_STAGING);
+        v->staging_head = v->staging_tail;
+    }
+    at = v->staging_tail % VGPU_VIRGL_STAGING;
+    skip = n <= VGPU_VIRGL_STAGING - at ? 0 : VGPU_VIRGL_STAGING - at;
     if (v->staging_tail + skip + n - v->staging_head > VGPU_VIRGL_STAGING) {
         return false;
     }
     at = (at + skip) % VGPU_VIRGL_STAGING;
+    job->staging_begin = v->staging_tail;
     v->staging_tail += skip + n;
     job->in_staging = true;
     job->staging_end = v->staging_tail;
@@ -114,11 +120,10 @@ void vgpu_staging_free(VgpuRemote *vr, VgpuJob *job)
     }
 }
 
-/* It was not sent: it is the last that was had. */
-static void staging_undo(VgpuRemote *vr, VgpuJob *job, uint64_t tail)
+void vgpu_staging_undo(VgpuRemote *vr, VgpuJob *job)
 {
     if (job->in_staging) {
-        vr->virgl.staging_tail = tail;
+        vr->virgl.staging_tail = job->staging_begin;
     } else {
         vr->virgl.large_used = false; /* the next try takes it */
     }
@@ -253,13 +258,12 @@ static uint32_t prepare(VgpuRemote *vr, VgpuJob *job,
 }
 
 /* Begin its message; the caller has the bytes, and ends it. */
-static uint32_t send_transfer(VgpuRemote *vr, VgpuJob *job, uint64_t tail,
-                              VgpuMessage *m)
+static uint32_t send_transfer(VgpuRemote *vr, VgpuJob *job, VgpuMessage *m)
 {
     uint32_t error = vgpu_virgl_begin(vr, m, VIRGL_TRANSFER_BYTES, job);
 
     if (error) {
-        staging_undo(vr, job, tail);
+        vgpu_staging_undo(vr, job);
         return error;
     }
     virgl_put_transfer(&m->out, &job->transfer);
@@ -274,12 +278,11 @@ static void put_done(VgpuRemote *vr, VgpuJob *job,
 uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
                               uint64_t size)
 {
-    uint64_t tail = vr->virgl.staging_tail;
     VgpuMessage m;
     uint32_t error = vgpu_staging_alloc(vr, job, size);
 
     if (!error) {
-        error = send_transfer(vr, job, tail, &m);
+        error = send_transfer(vr, job, &m);
     }
     if (!error) {
         memcpy(job->data, data, size);
@@ -291,14 +294,13 @@ uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
 uint32_t vgpu_virgl_upload(VgpuRemote *vr,
                            const struct virtio_gpu_transfer_host_3d *c)
 {
-    uint64_t tail = vr->virgl.staging_tail;
     VgpuJob job = { .done = put_done, .quick = true };
     VgpuVirglResource *r;
     VgpuMessage m;
     uint32_t error = prepare(vr, &job, c, &r);
 
     if (!error) {
-        error = send_transfer(vr, &job, tail, &m);
+        error = send_transfer(vr, &job, &m);
     }
     if (error) {
         return error;
@@ -357,7 +359,6 @@ static void get_done(VgpuRemote *vr, VgpuJob *job,
 uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                         const VgpuCommand *in)
 {
-    uint64_t tail = vr->virgl.staging_tail;
     bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
     VgpuJob job = { .done = get_done, .wanted = true, .quick = true };
     VgpuVirglResource *r;
@@ -365,7 +366,7 @@ uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     uint32_t error = prepare(vr, &job, &in->transfer_3d, &r);
 
     if (!error) {
-        error = send_transfer(vr, &job, tail, &m);
+        error = send_transfer(vr, &job, &m);
     }
     if (error) {
         return error;

@@ -355,7 +355,6 @@ void vgpu_virgl_cursor(VirtIOGPU *g, struct virtio_gpu_scanout *s,
 {
     VgpuRemote *vr = VGPU_REMOTE_DEVICE(g);
     VgpuVirglResource *r = vgpu_virgl_find(vr, resource);
-    uint64_t tail = vr->virgl.staging_tail;
     VgpuJob job = {
         .done = cursor_done,
         .wanted = true,
@@ -383,7 +382,7 @@ void vgpu_virgl_cursor(VirtIOGPU *g, struct virtio_gpu_scanout *s,
             virgl_put_transfer(&m.out, &job.transfer);
             vgpu_virgl_end(vr, &m, VIRGL_GET);
         } else {
-            vr->virgl.staging_tail = tail;
+            vgpu_staging_undo(vr, &job);
         }
     }
 }

@@ -309,36 +309,59 @@ static bool peek(const struct virtio_gpu_ctrl_command *cmd, uint32_t size,
                       n * 4) == n * 4;
 }
 
+#define UPLOAD_WORDS (1 + VIRGL_STREAM_TRANSFER_WORDS)
+
+static bool peek_upload(const struct virtio_gpu_ctrl_command *cmd,
+                        uint32_t size, uint32_t at, uint32_t *w)
+{
+    return peek(cmd, size, at, w, UPLOAD_WORDS) &&
+           virgl_stream_command(w[0]) == VIRGL_STREAM_TRANSFER &&
+           virgl_stream_words(w[0]) == VIRGL_STREAM_TRANSFER_WORDS &&
+           w[13] == VIRGL_STREAM_TO_HOST;
+}
+
+static uint32_t upload(VgpuRemote *vr, uint32_t context, const uint32_t *w)
+{
+    struct virtio_gpu_transfer_host_3d c = {
+        .hdr.ctx_id = context,
+        .resource_id = w[1],
+        .level = w[2],
+        .stride = w[4],
+        .layer_stride = w[5],
+        .box = { w[6], w[7], w[8], w[9], w[10], w[11] },
+        .offset = w[12],
+    };
+
+    return vgpu_virgl_upload(vr, &c);
+}
+
 /*
  * The uploads that a submission begins with: they are from guest memory, which the
  * worker does not have. @at is left behind them. Called again after a stall it makes
  * those before once more, with what the guest has there now: nothing has used them
- * yet.
+ * yet. All of them are of what is there now, so one that is repeated is made once: a
+ * stock driver queues one each time that a program replaces a texture's contents.
  */
 static uint32_t take_uploads(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                              uint32_t size, uint32_t *at)
 {
-    uint32_t w[1 + VIRGL_STREAM_TRANSFER_WORDS];
+    uint32_t w[UPLOAD_WORDS], next[UPLOAD_WORDS];
+    bool more = peek_upload(cmd, size, *at, w);
 
-    while (peek(cmd, size, *at, w, ARRAY_SIZE(w)) &&
-           virgl_stream_command(w[0]) == VIRGL_STREAM_TRANSFER &&
-           virgl_stream_words(w[0]) == VIRGL_STREAM_TRANSFER_WORDS &&
-           w[13] == VIRGL_STREAM_TO_HOST) {
-        struct virtio_gpu_transfer_host_3d c = {
-            .hdr.ctx_id = cmd->cmd_hdr.ctx_id,
-            .resource_id = w[1],
-            .level = w[2],
-            .stride = w[4],
-            .layer_stride = w[5],
-            .box = { w[6], w[7], w[8], w[9], w[10], w[11] },
-            .offset = w[12],
-        };
-        uint32_t error = vgpu_virgl_upload(vr, &c);
+    while (more) {
+        uint32_t error = 0;
 
+        *at += sizeof(w);
+        more = peek_upload(cmd, size, *at, next);
+        if (!more || memcmp(w, next, sizeof(w)) != 0) {
+            error = upload(vr, cmd->cmd_hdr.ctx_id, w);
+        }
         if (error) {
             return error;
         }
-        *at += sizeof(w);
+        if (more) {
+            memcpy(w, next, sizeof(w));
+        }
     }
     if (*at && peek(cmd, size, *at, w, 1) &&
         virgl_stream_command(w[0]) == VIRGL_STREAM_END_TRANSFERS) {

@@ -95,7 +95,7 @@ struct VgpuJob {
     VgpuMemory *memory;     /* a reference, where not in staging */
     void *data;             /* where it lies */
     bool in_staging;
-    uint64_t staging_end;
+    uint64_t staging_begin, staging_end;
     uint32_t scanout;       /* screen or cursor: which */
 };
 
@@ -310,6 +310,9 @@ uint32_t vgpu_staging_alloc(VgpuRemote *vr, VgpuJob *job, uint64_t size);
 /** vgpu_virgl_send_copy: a PUT for @job of @size bytes at @data. */
 uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
                               uint64_t size);
+
+/** vgpu_staging_undo: @job was not sent; it is the last that had memory. */
+void vgpu_staging_undo(VgpuRemote *vr, VgpuJob *job);
 
 /** vgpu_staging_try: only if there is room now, and little is asked for. */
 bool vgpu_staging_try(VgpuRemote *vr, VgpuJob *job, uint64_t size);

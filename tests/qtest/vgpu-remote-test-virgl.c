@@ -303,12 +303,15 @@ static void long_upload_keeps_its_place(void)
     stop(&t, &v);
 }
 
-/* As Mesa sends them: transfers, an end that is padded, and then the rest. */
+/*
+ * As Mesa sends them: transfers, one of them twice, an end that is padded, and then
+ * the rest.
+ */
 static void uploads_in_a_submission_are_taken_out(void)
 {
     struct {
         struct virtio_gpu_cmd_submit c;
-        uint32_t w[14 + 14 + 3 + 2];
+        uint32_t w[14 + 14 + 14 + 3 + 2];
     } c = {
         .c = {
             .hdr = { .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = 1,
@@ -316,6 +319,8 @@ static void uploads_in_a_submission_are_taken_out(void)
             .size = sizeof(c.w),
         },
         .w = {
+            13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 0, 0, 0, 4, 2, 1,
+            0, VIRGL_STREAM_TO_HOST,
             13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 0, 0, 0, 4, 2, 1,
             0, VIRGL_STREAM_TO_HOST,
             13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 8, 8, 0, 1, 1, 1,
