@@ -21,7 +21,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
  * Two parts understand each other when these are equal. Raised by any change
  * to proto.h, ring.h, wire.h, or to the meaning of an existing call.
  */
-#define VGPU_PROTOCOL_VERSION 2
+#define VGPU_PROTOCOL_VERSION 3
 
 /*
  * Our virtio-gpu capability set. Stock kernels keep the ids they have seen in

@@ -54,14 +54,14 @@ enum virgl_call {
     VIRGL_SUBMIT = 8,
     VIRGL_PUT = 9,
     VIRGL_GET = 10,
+    VIRGL_COPY = 11,
     VIRGL_CALLS,
 };
 
 struct virgl_done {
     uint32_t token;
     uint32_t status; /* 0 or an errno value */
-    /* START: version and size of the caps. GET: bytes of a row, rows a layer. */
-    uint32_t a, b;
+    uint32_t a, b; /* START: version and size of the caps */
 };
 static_assert(sizeof(struct virgl_done) == 16, "part of the wire");
 
@@ -156,15 +156,23 @@ static inline struct virgl_transfer virgl_get_transfer(struct wire_in *in)
     return v;
 }
 
+/* A resource that is nothing but guest memory; the worker makes none of it. */
+#define VIRGL_BIND_STAGING  (1u << 19)
+
 /*
  * Of virgl's own commands, those that name guest memory. A word in front says
  * what it is and how many words follow. A stock driver puts its uploads first in a
- * submission, and an END_TRANSFERS behind them: the device makes PUTs of those.
+ * submission, and an END_TRANSFERS behind them: the device makes PUTs of those, and
+ * COPYs of copies, which may be anywhere.
  */
 #define VIRGL_STREAM_TRANSFER       43u
 #define VIRGL_STREAM_END_TRANSFERS  44u
+#define VIRGL_STREAM_COPY           45u
 #define VIRGL_STREAM_TRANSFER_WORDS 13u
 #define VIRGL_STREAM_TO_HOST        1u
+#define VIRGL_STREAM_COPY_WORDS     14u
+#define VIRGL_STREAM_COPY_IN_ORDER  (1u << 0) /* after what was drawn before */
+#define VIRGL_STREAM_COPY_FROM_HOST (1u << 1)
 
 static inline uint32_t virgl_stream_command(uint32_t word)
 {

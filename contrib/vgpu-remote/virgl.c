@@ -33,6 +33,9 @@
  */
 #define MESSAGE_SPIN_NS 150000u
 
+/* The resource that a COPY copies from: no guest's. */
+#define COPY_SOURCE 0x7fffffff
+
 struct box { /* as virglrenderer has it, which does not install its own */
     uint32_t x, y, z, w, h, d;
 };
@@ -47,18 +50,17 @@ static struct virgl_renderer_callbacks callbacks = {
 };
 
 /*
- * What this transport cannot do must not be offered: the worker has no guest
- * memory, so a command stream may not copy between that and a resource (uploads
- * that it begins with are taken out by the device), and memory that GL maps is not
- * memory that a guest could map.
+ * What this transport cannot do must not be offered: memory that GL maps is not memory
+ * that a guest could map. And what would be slower: reading back by a command of the
+ * stream, for which a guest has more to do than for a transfer.
  */
 static void mask_caps(uint8_t *caps, uint32_t size)
 {
     static const struct {
         uint32_t offset, bits;
     } masks[] = {
-        { 392, 1u << 26 | 1u << 31 }, /* copy transfers; buffer storage */
-        { 688, 1u << 7 },             /* copy transfers, both ways */
+        { 392, 1u << 31 }, /* buffer storage */
+        { 688, 1u << 7 },  /* copy transfers, both ways */
     };
 
     for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
@@ -80,6 +82,19 @@ static void log_renderer(const char *fmt, va_list ap)
     vsnprintf(line, sizeof(line), fmt, ap);
     line[strcspn(line, "\n")] = '\0';
     log_debug("virglrenderer: %s", line);
+}
+
+static int make_copy_source(void)
+{
+    struct virgl_renderer_resource_create_args args = {
+        .handle = COPY_SOURCE,
+        .target = 0, /* a buffer */
+        .format = 64, /* of bytes */
+        .bind = VIRGL_BIND_STAGING,
+        .width = 1, .height = 1, .depth = 1, .array_size = 1,
+    };
+
+    return abs(virgl_renderer_resource_create(&args, NULL, 0));
 }
 
 static int fill_caps(struct session *s, struct virgl_done *done)
@@ -138,7 +153,8 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
         return ENODEV;
     }
     started = true;
-    return fill_caps(s, done);
+    err = make_copy_source();
+    return err ? err : fill_caps(s, done);
 }
 
 /* --- contexts ------------------------------------------------------------ */
@@ -175,12 +191,20 @@ static int context_destroy(struct session *s, struct wire_in *in,
     return 0;
 }
 
+static bool is_guests(uint32_t resource)
+{
+    return resource != COPY_SOURCE;
+}
+
 static int attach(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
     uint32_t context = wire_get_u32(in), resource = wire_get_u32(in);
 
     if (!wire_done(in)) {
         return -1;
+    }
+    if (!is_guests(resource)) {
+        return EINVAL;
     }
     virgl_renderer_ctx_attach_resource((int)context, (int)resource);
     return 0;
@@ -204,7 +228,10 @@ static int resource_create(struct session *s, struct wire_in *in,
 {
     struct virgl_resource r = virgl_get_resource(in);
 
-    return wire_done(in) ? virgl_resource_add(s, &r) : -1;
+    if (!wire_done(in)) {
+        return -1;
+    }
+    return is_guests(r.id) ? virgl_resource_add(s, &r) : EINVAL;
 }
 
 static int resource_unref(struct session *s, struct wire_in *in,
@@ -221,61 +248,88 @@ static int resource_unref(struct session *s, struct wire_in *in,
 
 /* --- transfers ----------------------------------------------------------- */
 
-/* Decode a transfer, and find its memory. NULL in @iov: not within a blob. */
-static bool get_transfer(struct session *s, struct wire_in *in,
-                         struct virgl_transfer *t, struct blob **blob,
-                         struct iovec *iov)
+/* One of the calls below: between the box of @t and @iov, which is @t's span. */
+typedef int transfer_fn(const struct virgl_transfer *t, struct virgl_box *box,
+                        struct iovec *iov);
+
+/* Decode a transfer, find its memory, and make it. */
+static int make_transfer(struct session *s, struct wire_in *in, transfer_fn *make)
 {
-    *t = virgl_get_transfer(in);
+    struct virgl_transfer t = virgl_get_transfer(in);
+    struct box box = { t.x, t.y, t.z, t.w, t.h, t.d };
+    struct iovec iov = { .iov_len = t.data.size };
+    struct blob *blob;
+    int err = EINVAL;
+
     if (!wire_done(in)) {
-        return false;
+        return -1;
     }
-    *blob = session_blob(s, &t->data);
-    iov->iov_base = *blob ? blob_at(*blob, t->data.offset, t->data.size) : NULL;
-    iov->iov_len = t->data.size;
-    return true;
+    blob = session_blob(s, &t.data);
+    if (blob) {
+        iov.iov_base = blob_at(blob, t.data.offset, t.data.size);
+        err = abs(make(&t, (struct virgl_box *)&box, &iov));
+    }
+    blob_unref(blob);
+    return err;
+}
+
+static int write_box(const struct virgl_transfer *t, struct virgl_box *box,
+                     struct iovec *iov)
+{
+    return virgl_renderer_transfer_write_iov(t->resource, t->context,
+                                             (int)t->level, t->stride,
+                                             t->layer_stride, box, 0, iov, 1);
+}
+
+static int read_box(const struct virgl_transfer *t, struct virgl_box *box,
+                    struct iovec *iov)
+{
+    return virgl_renderer_transfer_read_iov(t->resource, t->context, t->level,
+                                            t->stride, t->layer_stride, box, 0,
+                                            iov, 1);
+}
+
+/*
+ * What is transferred otherwise may overtake what was drawn before. In order is only a
+ * command of the context's, which copies out of another resource: one of ours, that
+ * has the span for its memory, and is the context's for as long as the command takes.
+ */
+static int copy_box(const struct virgl_transfer *t, struct virgl_box *unused,
+                    struct iovec *iov)
+{
+    uint32_t stream[] = {
+        VIRGL_STREAM_COPY_WORDS << 16 | VIRGL_STREAM_COPY,
+        t->resource, t->level, 0, t->stride, t->layer_stride,
+        t->x, t->y, t->z, t->w, t->h, t->d,
+        COPY_SOURCE, 0, VIRGL_STREAM_COPY_IN_ORDER,
+    };
+    struct iovec *detached;
+    int n, err = virgl_renderer_resource_attach_iov(COPY_SOURCE, iov, 1);
+
+    if (err) {
+        return err;
+    }
+    virgl_renderer_ctx_attach_resource((int)t->context, COPY_SOURCE);
+    err = virgl_renderer_submit_cmd(stream, (int)t->context,
+                                    sizeof(stream) / sizeof(stream[0]));
+    virgl_renderer_ctx_detach_resource((int)t->context, COPY_SOURCE);
+    virgl_renderer_resource_detach_iov(COPY_SOURCE, &detached, &n);
+    return err;
 }
 
 static int put(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
-    struct virgl_transfer t;
-    struct blob *blob;
-    struct iovec iov;
-    struct box box;
-    int err = EINVAL;
-
-    if (!get_transfer(s, in, &t, &blob, &iov)) {
-        return -1;
-    }
-    box = (struct box) { t.x, t.y, t.z, t.w, t.h, t.d };
-    if (iov.iov_base) {
-        err = abs(virgl_renderer_transfer_write_iov(
-            t.resource, t.context, (int)t.level, t.stride, t.layer_stride,
-            (struct virgl_box *)&box, 0, &iov, 1));
-    }
-    blob_unref(blob);
-    return err;
+    return make_transfer(s, in, write_box);
 }
 
 static int get(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
-    struct virgl_transfer t;
-    struct blob *blob;
-    struct iovec iov;
-    struct box box;
-    int err = EINVAL;
+    return make_transfer(s, in, read_box);
+}
 
-    if (!get_transfer(s, in, &t, &blob, &iov)) {
-        return -1;
-    }
-    box = (struct box) { t.x, t.y, t.z, t.w, t.h, t.d };
-    if (iov.iov_base && virgl_resource_layout(&t, &done->a, &done->b)) {
-        err = abs(virgl_renderer_transfer_read_iov(
-            t.resource, t.context, t.level, t.stride, t.layer_stride,
-            (struct virgl_box *)&box, 0, &iov, 1));
-    }
-    blob_unref(blob);
-    return err;
+static int copy(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    return make_transfer(s, in, copy_box);
 }
 
 /* --- work ---------------------------------------------------------------- */
@@ -329,6 +383,7 @@ static const struct {
     [VIRGL_SUBMIT] = { "SUBMIT", submit },
     [VIRGL_PUT] = { "PUT", put },
     [VIRGL_GET] = { "GET", get },
+    [VIRGL_COPY] = { "COPY", copy },
 };
 
 static enum wire_status serve(struct request *r)

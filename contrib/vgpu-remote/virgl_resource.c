@@ -1,7 +1,9 @@
 /*
- * Resources: virglrenderer has them; here is what it does not tell or count. Their
- * bytes are charged to the client's budget, and their layout says which bytes of a
- * transfer's memory a read has written.
+ * Resources: virglrenderer has them; here they are counted. Their bytes are charged to
+ * the client's budget.
+ *
+ * Those that are nothing but guest memory it does not have: whatever names one is
+ * not for it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,14 +13,15 @@
 #include <stdlib.h>
 #include <virglrenderer.h>
 
+#include "virgl_format.h"
+
 #define BUCKETS 1024u
 #define RESOURCES_MAX (1u << 18)
 
 struct resource {
     struct resource *next;
-    uint32_t id, format;
-    uint32_t block_bytes;
-    bool buffer;
+    uint32_t id;
+    bool made; /* virglrenderer has it */
     uint64_t charged;
 };
 
@@ -35,88 +38,30 @@ static struct resource **find(uint32_t id)
     return at;
 }
 
-/* --- layout -------------------------------------------------------------- */
-
-struct block {
-    uint32_t w, h;
-};
-
-/* Formats whose unit is not a pixel, by their numbers in virgl. */
-static struct block block_of(uint32_t format)
-{
-    static const struct block astc[] = {
-        { 4, 4 }, { 5, 4 }, { 5, 5 }, { 6, 5 }, { 6, 6 }, { 8, 5 }, { 8, 6 },
-        { 8, 8 }, { 10, 5 }, { 10, 6 }, { 10, 8 }, { 10, 10 }, { 12, 10 },
-        { 12, 12 },
-    };
-    static const struct {
-        uint32_t first, last;
-        struct block block;
-    } ranges[] = {
-        { 14, 15, { 2, 1 } },   /* UYVY, YUYV */
-        { 105, 116, { 4, 4 } }, /* DXT, RGTC */
-        { 117, 118, { 2, 1 } }, /* R8G8_B8G8, G8R8_G8B8 */
-        { 143, 146, { 4, 4 } }, /* LATC */
-        { 226, 226, { 4, 4 } }, /* ETC1 */
-        { 227, 228, { 2, 1 } },
-        { 255, 258, { 4, 4 } }, /* BPTC */
-        { 269, 278, { 4, 4 } }, /* ETC2 */
-    };
-
-    if (format >= 279 && format <= 306) {
-        return astc[(format - 279) % 14];
-    }
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
-        if (format >= ranges[i].first && format <= ranges[i].last) {
-            return ranges[i].block;
-        }
-    }
-    return (struct block) { 1, 1 };
-}
-
-static uint32_t blocks(uint32_t pixels, uint32_t block)
-{
-    return pixels / block + (pixels % block != 0);
-}
-
-bool virgl_resource_layout(const struct virgl_transfer *t, uint32_t *row,
-                           uint32_t *rows)
-{
-    const struct resource *r = *find(t->resource);
-    struct block block;
-    uint64_t bytes;
-
-    if (!r) {
-        return false;
-    }
-    block = block_of(r->format);
-    bytes = r->buffer ? t->w : (uint64_t)blocks(t->w, block.w) * r->block_bytes;
-    *row = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
-    *rows = r->buffer ? 1 : blocks(t->h, block.h);
-    return true;
-}
-
-/* --- life ---------------------------------------------------------------- */
-
-/* Bytes of a block, which is not told, from those of the first level's row. */
+/*
+ * Bytes of a block. Where the table does not have the format: from those of a row,
+ * which virglrenderer fills in also when it finds nothing else to say.
+ */
 static uint32_t block_bytes(const struct virgl_resource *r)
 {
     struct virgl_renderer_resource_info info = { 0 };
-    uint32_t n = blocks(r->width, block_of(r->format).w);
+    struct virgl_block block = virgl_format_block(r->format);
+    uint32_t n = virgl_blocks(r->width, block.w);
 
-    if (virgl_renderer_resource_get_info((int)r->id, &info) || n == 0) {
-        return 0;
+    if (block.bytes == 0 && n) {
+        virgl_renderer_resource_get_info((int)r->id, &info);
+        block.bytes = info.stride / n;
     }
-    return info.stride / n;
+    return block.bytes;
 }
 
 /* About what a driver needs for it; false if that is no number of bytes. */
 static bool size_of(const struct virgl_resource *r, uint32_t unit,
                     uint64_t *bytes)
 {
-    struct block block = block_of(r->format);
-    uint64_t n = (uint64_t)blocks(r->width, block.w) *
-                 blocks(r->height ? r->height : 1, block.h);
+    struct virgl_block block = virgl_format_block(r->format);
+    uint64_t n = (uint64_t)virgl_blocks(r->width, block.w) *
+                 virgl_blocks(r->height ? r->height : 1, block.h);
 
     return !__builtin_mul_overflow(n, r->depth ? r->depth : 1, &n) &&
            !__builtin_mul_overflow(n, r->array_size ? r->array_size : 1, &n) &&
@@ -143,8 +88,12 @@ static int make(struct session *s, const struct virgl_resource *v,
         .flags = v->flags,
     };
     uint64_t bytes;
+    uint32_t unit;
     int err;
 
+    if (v->bind & VIRGL_BIND_STAGING) {
+        return 0;
+    }
     /* At a byte each before a driver tries; what it really is, behind. */
     if (!size_of(v, 1, &bytes) || !session_charge(s, bytes)) {
         return EDQUOT;
@@ -154,13 +103,14 @@ static int make(struct session *s, const struct virgl_resource *v,
     if (err) {
         return err < 0 ? -err : err;
     }
-    r->block_bytes = block_bytes(v);
-    if (!size_of(v, r->block_bytes, &bytes) ||
+    unit = block_bytes(v);
+    if (!size_of(v, unit, &bytes) ||
         (bytes > r->charged && !session_charge(s, bytes - r->charged))) {
         virgl_renderer_resource_unref(v->id);
         return EDQUOT;
     }
     r->charged = bytes > r->charged ? bytes : r->charged;
+    r->made = true;
     return 0;
 }
 
@@ -178,8 +128,6 @@ int virgl_resource_add(struct session *s, const struct virgl_resource *v)
         return ENOMEM;
     }
     r->id = v->id;
-    r->format = v->format;
-    r->buffer = v->target == 0; /* PIPE_BUFFER */
     err = make(s, v, r);
     if (err) {
         session_release(s, r->charged);
@@ -201,7 +149,9 @@ void virgl_resource_remove(struct session *s, uint32_t id)
     }
     *at = r->next;
     count--;
-    virgl_renderer_resource_unref(id);
+    if (r->made) {
+        virgl_renderer_resource_unref(id);
+    }
     session_release(s, r->charged);
     free(r);
 }

@@ -5,7 +5,7 @@
  *
  *   virgl.c           decodes messages (api/virgl.h) and makes the calls
  *   virgl_fence.c     completions, and fences that wait for the GPU
- *   virgl_resource.c  what is known of resources: their layout, their bytes
+ *   virgl_resource.c  resources, and their bytes
  *
  * All of it runs in the session's one ring thread, to which the GL contexts
  * belong: no call here gives up the lead.
@@ -49,12 +49,5 @@ int virgl_resource_add(struct session *s, const struct virgl_resource *r);
 
 /** virgl_resource_remove: give it up; one that is not there is no error. */
 void virgl_resource_remove(struct session *s, uint32_t id);
-
-/**
- * virgl_resource_layout: of a transfer of @t's box: bytes of a row of blocks, and
- * rows of blocks in a layer. False if there is no such resource.
- */
-bool virgl_resource_layout(const struct virgl_transfer *t, uint32_t *row,
-                           uint32_t *rows);
 
 #endif

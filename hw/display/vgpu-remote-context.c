@@ -224,6 +224,7 @@ static VgpuContext *context_new(VgpuRemote *vr, uint32_t id, bool plain)
 
     ctx->vr = vr;
     ctx->id = id;
+    ctx->serial = ++vr->last_serial;
     ctx->plain = plain;
     ctx->sock = -1;
     QTAILQ_INIT(&ctx->asked);

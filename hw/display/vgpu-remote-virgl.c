@@ -1,5 +1,5 @@
 /*
- * Commands of the emulated GPU: contexts, resources, submissions.
+ * Commands of the emulated GPU: contexts and resources.
  *
  * A stock driver makes contexts for its 2D, too: they are only ids here until
  * one is used for 3D ("begun"), so that a guest that never does has no worker
@@ -152,8 +152,14 @@ uint32_t vgpu_virgl_attach(VgpuContext *ctx, uint32_t resource, bool attach)
 {
     VgpuRemote *vr = ctx->vr;
     VgpuVirgl *v = &vr->virgl;
+    VgpuVirglResource *r = vgpu_virgl_find(vr, resource);
     gpointer key = GUINT_TO_POINTER(resource);
 
+    if (r && attach) {
+        r->attached = ctx->serial;
+    } else if (r && r->attached == ctx->serial) {
+        r->attached = 0;
+    }
     if (ctx->generation) {
         uint32_t error = 0;
 
@@ -184,6 +190,12 @@ uint32_t vgpu_virgl_attach(VgpuContext *ctx, uint32_t resource, bool attach)
 VgpuVirglResource *vgpu_virgl_find(VgpuRemote *vr, uint32_t id)
 {
     return g_hash_table_lookup(vr->virgl.resources, GUINT_TO_POINTER(id));
+}
+
+/* Whether a stock driver copies from it within a submission. */
+static bool is_source(const VgpuVirglResource *r)
+{
+    return r->args.bind & VIRGL_BIND_STAGING;
 }
 
 static bool is_taken(VgpuRemote *vr, uint32_t id)
@@ -247,6 +259,7 @@ uint32_t vgpu_virgl_resource_create(VgpuRemote *vr,
     r = g_new0(VgpuVirglResource, 1);
     r->args = args;
     r->generation = v->generation;
+    v->n_sources += is_source(r);
     g_hash_table_insert(v->resources, GUINT_TO_POINTER(args.id), r);
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -254,6 +267,7 @@ uint32_t vgpu_virgl_resource_create(VgpuRemote *vr,
 static void resource_free(VgpuRemote *vr, VgpuVirglResource *r)
 {
     g_hash_table_remove(vr->virgl.resources, GUINT_TO_POINTER(r->args.id));
+    vr->virgl.n_sources -= is_source(r);
     vgpu_backing_unref(r->backing);
     vgpu_release(vr);
     g_free(r);
@@ -287,132 +301,6 @@ uint32_t vgpu_virgl_resource_unref(VgpuRemote *vr,
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 
-/* --- submissions --------------------------------------------------------- */
-
-static void submit_done(VgpuRemote *vr, VgpuJob *job,
-                        const struct virgl_done *done)
-{
-    if (job->held) {
-        vgpu_held_done(vr, job->held, done->status
-                                          ? VIRTIO_GPU_RESP_ERR_UNSPEC
-                                          : VIRTIO_GPU_RESP_OK_NODATA);
-    }
-}
-
-/* Word @at of the submission and @n more, copied out of guest memory once. */
-static bool peek(const struct virtio_gpu_ctrl_command *cmd, uint32_t size,
-                 uint32_t at, uint32_t *words, uint32_t n)
-{
-    return at <= size && size - at >= n * 4 &&
-           iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num,
-                      sizeof(struct virtio_gpu_cmd_submit) + at, words,
-                      n * 4) == n * 4;
-}
-
-#define UPLOAD_WORDS (1 + VIRGL_STREAM_TRANSFER_WORDS)
-
-static bool peek_upload(const struct virtio_gpu_ctrl_command *cmd,
-                        uint32_t size, uint32_t at, uint32_t *w)
-{
-    return peek(cmd, size, at, w, UPLOAD_WORDS) &&
-           virgl_stream_command(w[0]) == VIRGL_STREAM_TRANSFER &&
-           virgl_stream_words(w[0]) == VIRGL_STREAM_TRANSFER_WORDS &&
-           w[13] == VIRGL_STREAM_TO_HOST;
-}
-
-static uint32_t upload(VgpuRemote *vr, uint32_t context, const uint32_t *w)
-{
-    struct virtio_gpu_transfer_host_3d c = {
-        .hdr.ctx_id = context,
-        .resource_id = w[1],
-        .level = w[2],
-        .stride = w[4],
-        .layer_stride = w[5],
-        .box = { w[6], w[7], w[8], w[9], w[10], w[11] },
-        .offset = w[12],
-    };
-
-    return vgpu_virgl_upload(vr, &c);
-}
-
-/*
- * The uploads that a submission begins with: they are from guest memory, which the
- * worker does not have. @at is left behind them. Called again after a stall it makes
- * those before once more, with what the guest has there now: nothing has used them
- * yet. All of them are of what is there now, so one that is repeated is made once: a
- * stock driver queues one each time that a program replaces a texture's contents.
- */
-static uint32_t take_uploads(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
-                             uint32_t size, uint32_t *at)
-{
-    uint32_t w[UPLOAD_WORDS], next[UPLOAD_WORDS];
-    bool more = peek_upload(cmd, size, *at, w);
-
-    while (more) {
-        uint32_t error = 0;
-
-        *at += sizeof(w);
-        more = peek_upload(cmd, size, *at, next);
-        if (!more || memcmp(w, next, sizeof(w)) != 0) {
-            error = upload(vr, cmd->cmd_hdr.ctx_id, w);
-        }
-        if (error) {
-            return error;
-        }
-        if (more) {
-            memcpy(w, next, sizeof(w));
-        }
-    }
-    if (*at && peek(cmd, size, *at, w, 1) &&
-        virgl_stream_command(w[0]) == VIRGL_STREAM_END_TRANSFERS) {
-        *at = MIN(size, *at + 4 * (1 + virgl_stream_words(w[0])));
-    }
-    return 0;
-}
-
-uint32_t vgpu_virgl_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
-                           const VgpuCommand *in)
-{
-    uint32_t context = in->hdr.ctx_id, size = in->submit.size, at = 0;
-    bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
-    VgpuJob job = { .done = submit_done, .wanted = true, .quick = true };
-    VgpuMessage m;
-    uint32_t error;
-
-    if (size > VIRGL_SUBMIT_MAX || size % 4 ||
-        iov_size(cmd->elem.out_sg, cmd->elem.out_num) <
-            sizeof(in->submit) + size) {
-        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
-    }
-    error = vr->quick && size > VGPU_VIRGL_QUICK_MAX
-                ? vgpu_defer(vr) : vgpu_virgl_context_begin(vr, context);
-    if (!error) {
-        error = vgpu_twins_update(vr);
-    }
-    if (!error) {
-        error = take_uploads(vr, cmd, size, &at);
-    }
-    size -= at;
-    if (!error) {
-        error = vgpu_virgl_begin(vr, &m, 16 + ROUND_UP(size, 8),
-                                 fenced ? &job : NULL);
-    }
-    if (error) {
-        return error;
-    }
-    wire_put(&m.out, context);
-    wire_put(&m.out, size);
-    iov_to_buf(cmd->elem.out_sg, cmd->elem.out_num, sizeof(in->submit) + at,
-               m.out.p, size);
-    m.out.p += size;
-    if (fenced) {
-        m.job->held = vgpu_held_add(vr, cmd);
-    }
-    trace_vgpu_remote_virgl_submit(context, size, fenced);
-    vgpu_virgl_end(vr, &m, VIRGL_SUBMIT);
-    return fenced ? VGPU_HELD : VIRTIO_GPU_RESP_OK_NODATA;
-}
-
 /* --- the whole ----------------------------------------------------------- */
 
 void vgpu_virgl_reset(VgpuRemote *vr)
@@ -432,6 +320,7 @@ void vgpu_virgl_reset(VgpuRemote *vr)
     }
     vgpu_screens_reset(vr);
     v->stalled = false;
+    v->submitted = 0;
     v->given_up = false;
     v->n_crashes = 0;
 }

@@ -6,11 +6,13 @@
  * is here translates: each 3D command becomes a message in a ring of which the
  * device is the producer (api/virgl.h), in the guest's order. A file per part:
  *
- *   vgpu-remote-virgl.c          contexts, resources, submissions
+ *   vgpu-remote-virgl.c          contexts, resources
+ *   vgpu-remote-virgl-submit.c   submissions
+ *   vgpu-remote-virgl-transfer.c boxes of a resource, to and from the worker
  *   vgpu-remote-virgl-link.c     the worker: start, ring, loss
  *   vgpu-remote-virgl-job.c      what it has yet to complete
  *   vgpu-remote-virgl-held.c     commands that are answered later, in order
- *   vgpu-remote-virgl-memory.c   transfers: guest pages and shared memory
+ *   vgpu-remote-virgl-memory.c   guest pages and shared memory
  *   vgpu-remote-virgl-scanout.c  screens and cursors
  *   vgpu-remote-virgl-2d.c       2D resources that OpenGL uses too
  *
@@ -75,6 +77,24 @@ struct VgpuMemory {
     QSIMPLEQ_ENTRY(VgpuMemory) next; /* while asked for */
 };
 
+/* --- guest pages ---------------------------------------------------------- */
+
+/* Where rows of a box are; one row where there are no gaps. */
+typedef struct VgpuLayout {
+    uint64_t row, rows, layers; /* bytes of one; how many in a layer; layers */
+    uint64_t stride, layer_stride;
+} VgpuLayout;
+
+/* A place in a list of guest pages. */
+typedef struct VgpuCursor {
+    const struct iovec *iov;
+    unsigned n;
+    size_t at; /* in the first */
+} VgpuCursor;
+
+/** vgpu_cursor_skip: go on by @bytes; behind the end there are no pages left. */
+void vgpu_cursor_skip(VgpuCursor *c, uint64_t bytes);
+
 /* --- a token: vgpu-remote-virgl-job.c ------------------------------------ */
 
 /* Called once; status is EPIPE if the worker is lost. */
@@ -91,7 +111,9 @@ struct VgpuJob {
     VgpuHeld *held;         /* the command that waits, or NULL */
     VgpuBacking *backing;   /* GET: where it goes */
     struct virgl_transfer transfer;
-    uint64_t offset;        /* in the backing */
+    uint64_t offset;        /* in the backing ... */
+    VgpuLayout layout;      /* ... and how it lies there */
+    bool whole;             /* with what is between the box's rows */
     VgpuMemory *memory;     /* a reference, where not in staging */
     void *data;             /* where it lies */
     bool in_staging;
@@ -121,6 +143,7 @@ struct VgpuBacking {
 typedef struct VgpuVirglResource {
     struct virgl_resource args;
     uint32_t generation; /* of the worker that has it */
+    uint64_t attached;   /* serial of the context it was last attached to; 0: none */
     VgpuBacking *backing;
 } VgpuVirglResource;
 
@@ -184,6 +207,8 @@ struct VgpuVirgl {
     GHashTable *resources; /* by id */
     GHashTable *twins;     /* by id: of 2D resources, in this worker */
     uint32_t n_pages, n_attached;
+    uint32_t n_sources;    /* resources that submissions may copy from */
+    uint32_t submitted;    /* bytes of the submission that the queue waits with */
     unsigned contexts;     /* that the worker has */
     VgpuVirglScreen screens[VIRTIO_GPU_MAX_SCANOUTS];
 
@@ -297,25 +322,34 @@ void vgpu_backing_unref(VgpuBacking *b);
 /** vgpu_staging_free: what @job had of it. */
 void vgpu_staging_free(VgpuRemote *vr, VgpuJob *job);
 
-/** vgpu_virgl_upload: a transfer to the host. 0 or what a handler is to return. */
-uint32_t vgpu_virgl_upload(VgpuRemote *vr,
-                           const struct virtio_gpu_transfer_host_3d *c);
-
 /**
  * vgpu_staging_alloc: @size bytes for @job: its memory, data and span.
  * Returns 0 or what a handler is to return.
  */
 uint32_t vgpu_staging_alloc(VgpuRemote *vr, VgpuJob *job, uint64_t size);
 
-/** vgpu_virgl_send_copy: a PUT for @job of @size bytes at @data. */
-uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
-                              uint64_t size);
-
 /** vgpu_staging_undo: @job was not sent; it is the last that had memory. */
 void vgpu_staging_undo(VgpuRemote *vr, VgpuJob *job);
 
 /** vgpu_staging_try: only if there is room now, and little is asked for. */
 bool vgpu_staging_try(VgpuRemote *vr, VgpuJob *job, uint64_t size);
+
+/* --- transfers: vgpu-remote-virgl-transfer.c ------------------------------ */
+
+/** vgpu_virgl_upload: a transfer to the host. 0 or what a handler is to return. */
+uint32_t vgpu_virgl_upload(VgpuRemote *vr,
+                           const struct virtio_gpu_transfer_host_3d *c);
+
+/**
+ * vgpu_virgl_copy: the same, from the pages of resource @source, and after what its
+ * context has been told so far.
+ */
+uint32_t vgpu_virgl_copy(VgpuRemote *vr, uint32_t source,
+                         const struct virtio_gpu_transfer_host_3d *c);
+
+/** vgpu_virgl_send_copy: a PUT for @job of @size bytes at @data. */
+uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
+                              uint64_t size);
 
 /* --- screens: vgpu-remote-virgl-scanout.c -------------------------------- */
 

@@ -83,6 +83,7 @@ struct VgpuRemote {
 
     /* contexts by their guest's id; resources by theirs */
     GHashTable *contexts;
+    uint64_t last_serial;
     GHashTable *blobs;
     IntervalTreeRoot mapped; /* of VgpuBlob.span: byte ranges of the window */
     unsigned held;
@@ -124,6 +125,7 @@ struct VgpuContext {
     /* constant after create */
     VgpuRemote *vr;
     uint32_t id;
+    uint64_t serial; /* no other context of this device ever has it */
     bool plain; /* not of our capset: for 2D, or virgl */
     char name[VGPU_NAME_MAX];
 

@@ -12,7 +12,7 @@ import pytest
 import vgpu
 import virgl
 from conftest import status_of
-from virgl import (ATTACH, BUFFER, CONTEXT_DESTROY, GET, PUT, RESOURCE_UNREF, START, SUBMIT, Virgl)
+from virgl import (ATTACH, BUFFER, CONTEXT_DESTROY, COPY, COPY_SOURCE, GET, PUT, RESOURCE_UNREF, START, SUBMIT, Virgl)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_caps_are_virgl2_without_what_cannot_be_kept(worker):
     assert worker.version == 2 and len(worker.caps) >= 1376
     bits, = struct.unpack_from("<I", worker.caps, 392)
     assert bits & 1, "texture views are there on any GL that is worth it"
-    assert not bits & (1 << 26 | 1 << 31)
+    assert bits & 1 << 26 and not bits & 1 << 31, "copies are made, memory of GL cannot be mapped"
     assert not struct.unpack_from("<I", worker.caps, 688)[0] & 1 << 7
 
 
@@ -40,10 +40,10 @@ def test_what_is_put_can_be_got(worker):
     worker.send(ATTACH, 1, 5)
     picture = os.urandom(16 * 8 * 4)
     worker.memory[:512] = picture
-    assert worker.transfer(PUT, 1, 5, (0, 0, 0, 16, 8, 1), 64, 512)[0] == 0
-    assert worker.transfer(GET, 1, 5, (0, 0, 0, 16, 8, 1), 64, 512, offset=4096) == (0, 64, 8)
+    assert worker.transfer(PUT, 1, 5, (0, 0, 0, 16, 8, 1), 64, 512) == 0
+    assert worker.transfer(GET, 1, 5, (0, 0, 0, 16, 8, 1), 64, 512, offset=4096) == 0
     assert worker.memory[4096:4096 + 512] == picture
-    assert worker.transfer(GET, 1, 5, (3, 2, 0, 1, 1, 1), 64, 64, offset=8192) == (0, 4, 1)
+    assert worker.transfer(GET, 1, 5, (3, 2, 0, 1, 1, 1), 64, 64, offset=8192) == 0
     assert worker.memory[8192:8196] == picture[2 * 64 + 12:2 * 64 + 16]
 
 
@@ -52,9 +52,112 @@ def test_buffer_is_put_and_got(worker):
     assert worker.resource(5, 4096, 1, BUFFER, virgl.R8, 1 << 4) == 0
     worker.send(ATTACH, 1, 5)
     worker.memory[:100] = bytes(range(100))
-    assert worker.transfer(PUT, 1, 5, (50, 0, 0, 100, 1, 1), 0, 100)[0] == 0
-    assert worker.transfer(GET, 1, 5, (60, 0, 0, 10, 1, 1), 0, 10, offset=200) == (0, 10, 1)
+    assert worker.transfer(PUT, 1, 5, (50, 0, 0, 100, 1, 1), 0, 100) == 0
+    assert worker.transfer(GET, 1, 5, (60, 0, 0, 10, 1, 1), 0, 10, offset=200) == 0
     assert worker.memory[200:210] == bytes(range(10, 20))
+    assert worker.transfer(COPY, 1, 5, (50, 0, 0, 100, 1, 1), 0, 100, offset=5) == 0
+    assert worker.transfer(GET, 1, 5, (60, 0, 0, 10, 1, 1), 0, 10, offset=200) == 0
+    assert worker.memory[200:210] == bytes(range(15, 25))
+
+
+# Of each kind one of two levels: (target, format, bytes, width, height, depth, layers, boxes of level 1).
+KINDS = [
+    (virgl.TEXTURE_1D, virgl.R8, 1, 32, 1, 1, 1, (3, 0, 0, 9, 1, 1)),
+    (virgl.TEXTURE_2D, virgl.B8G8R8A8, 4, 32, 16, 1, 1, (3, 2, 0, 9, 5, 1)),
+    (virgl.TEXTURE_3D, virgl.B8G8R8A8, 4, 32, 16, 8, 1, (3, 2, 1, 9, 5, 3)),
+    (virgl.TEXTURE_CUBE, virgl.B8G8R8A8, 4, 32, 32, 1, 6, (3, 2, 2, 9, 5, 1)),
+    (virgl.TEXTURE_1D_ARRAY, virgl.R8, 1, 32, 1, 1, 4, (3, 0, 1, 9, 1, 2)),
+    (virgl.TEXTURE_2D_ARRAY, 28, 4, 32, 16, 1, 4, (3, 2, 1, 9, 5, 2)),          # floats
+    (virgl.TEXTURE_CUBE_ARRAY, 91, 2, 32, 32, 1, 12, (3, 2, 7, 9, 5, 2)),       # half floats
+]
+
+
+@pytest.mark.parametrize("call", [PUT, COPY])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"target{kind[0]}")
+def test_boxes_of_each_kind_of_texture(worker, call, kind):
+    """A level is filled, a box in its middle replaced, with rows and layers that are apart; all is read back."""
+    target, form, size, width, height, depth, layers, box = kind
+    assert worker.context(1) == 0
+    assert worker.resource(5, width, height, target, form, virgl.BIND_SAMPLER_VIEW, depth, layers, 1) == 0
+    worker.send(ATTACH, 1, 5)
+    w, h, d = width // 2, max(1, height // 2), max(1, depth // 2) * layers
+    # Small numbers: no value of a format that a driver may change.
+    level = bytearray(os.urandom(w * h * d * size))
+    level[size - 1::size] = bytes(len(level[size - 1::size]))
+    worker.memory[:len(level)] = bytes(level)
+    at_once = 1 if target == virgl.TEXTURE_CUBE else d    # virglrenderer takes one face at a time
+    for i in range(0, d, at_once):
+        assert worker.transfer(call, 1, 5, (0, 0, i, w, h, at_once), w * size, w * h * size * at_once,
+                               offset=i * w * h * size, level=1, layer=w * h * size) == 0
+    x, y, z, bw, bh, bd = box
+    stride, layer = 64, 64 * (bh + 1)
+    length = layer * (bd - 1) + stride * (bh - 1) + bw * size
+    for i in range(bd):
+        for j in range(bh):
+            row = bytes(0 if n % size == size - 1 else n + 7 * i + j for n in range(bw * size))
+            at = ((z + i) * h + y + j) * w * size + x * size
+            level[at:at + bw * size] = row
+            begin = 65536 + i * layer + j * stride
+            worker.memory[begin:begin + bw * size] = row
+    assert worker.transfer(call, 1, 5, box, stride, length, offset=65536, level=1, layer=layer) == 0
+    # virglrenderer reads one layer at a time; of what lies between rows it touches nothing.
+    for i in range(d):
+        assert worker.transfer(GET, 1, 5, (0, 0, i, w, h, 1), w * size, w * h * size, offset=131072, level=1) == 0
+        assert worker.memory[131072:131072 + w * h * size] == level[i * w * h * size:(i + 1) * w * h * size], i
+    for i in range(bd):
+        worker.memory[131072:131072 + layer] = b"\xee" * layer
+        length = stride * (bh - 1) + bw * size
+        assert worker.transfer(GET, 1, 5, (x, y, z + i, bw, bh, 1), stride, length, offset=131072, level=1) == 0
+        for j in range(bh):
+            want = worker.memory[65536 + i * layer + j * stride:][:bw * size]
+            assert worker.memory[131072 + j * stride:131072 + (j + 1) * stride] == want + b"\xee" * (stride - len(want))
+    assert worker.transfer(call, 1, 5, (x, y, z, w, bh, bd), w * size, 65536, level=1) != 0, "beyond the level"
+
+
+def test_copy_is_made_after_what_was_drawn(worker):
+    assert worker.context(1) == 0
+    assert worker.resource(5) == 0
+    worker.send(ATTACH, 1, 5)
+    worker.memory[:64] = b"\x11\x22\x33\x44" * 16
+    stream = virgl.clear_stream(5, (0, 0, 0, 0))
+    worker.send(SUBMIT, 1, len(stream), data=stream)
+    assert worker.transfer(COPY, 1, 5, (8, 8, 0, 4, 4, 1), 16, 64) == 0
+    assert worker.transfer(GET, 1, 5, (0, 0, 0, 64, 64, 1), 256, 64 * 256, offset=4096) == 0
+    for y in range(64):
+        row = worker.memory[4096 + y * 256:4096 + y * 256 + 256]
+        inside = b"\x11\x22\x33\x44" * 4 if 8 <= y < 12 else bytes(16)
+        assert row[32:48] == inside and row[:32] == bytes(32) and row[48:] == bytes(208)
+
+
+def test_source_of_copies_is_no_guests(worker):
+    assert worker.context(1) == 0
+    assert worker.resource(5, 64, 1, BUFFER, virgl.R8, 1 << 4) == 0
+    worker.send(ATTACH, 1, 5)
+    assert worker.resource(COPY_SOURCE) == errno.EINVAL
+    assert worker.call(ATTACH, 1, COPY_SOURCE)[0] == errno.EINVAL
+    worker.send(RESOURCE_UNREF, COPY_SOURCE)
+    worker.memory[:64] = b"secret!!" * 8
+    assert worker.transfer(COPY, 1, 5, (0, 0, 0, 64, 1, 1), 0, 64) == 0
+    assert worker.transfer(PUT, 1, 5, (0, 0, 0, 64, 1, 1), 0, 64, offset=64) == 0
+    # What a guest's own stream copies comes from nowhere.
+    stream = virgl.command(virgl.COPY_TRANSFER3D, 0, 5, 0, 0, 0, 0, 0, 0, 0, 64, 1, 1, COPY_SOURCE, 0, 1)
+    assert worker.submit(1, stream) != 0
+    assert worker.transfer(GET, 0, 5, (0, 0, 0, 64, 1, 1), 0, 64, offset=128) == 0
+    assert worker.memory[128:192] == bytes(64)
+    for resource in (COPY_SOURCE, 77):
+        assert worker.transfer(COPY, 1, resource, (0, 0, 0, 64, 1, 1), 0, 64) != 0
+    assert worker.context(2) == 0 and worker.fence(2) == 0
+
+
+def test_resource_of_guest_memory_alone_is_none_of_the_workers(start):
+    with start("--memory", "32M").client() as client, Virgl(client) as worker:
+        assert worker.context(1) == 0
+        for number in range(10, 20):
+            assert worker.resource(number, 1 << 30, 1, BUFFER, virgl.R8, virgl.BIND_STAGING) == 0, "costs nothing"
+            worker.send(ATTACH, 1, number)
+        assert worker.transfer(PUT, 1, 10, (0, 0, 0, 64, 1, 1), 0, 64) != 0
+        worker.send(RESOURCE_UNREF, 10)
+        assert worker.context(2) == 0 and worker.fence(2) == 0
 
 
 def test_clear_is_drawn(worker):
@@ -63,7 +166,7 @@ def test_clear_is_drawn(worker):
     worker.send(ATTACH, 1, 5)
     assert worker.submit(1, virgl.clear_stream(5, (1.0, 0.5, 0.0, 1.0))) == 0
     assert worker.fence(1) == 0
-    assert worker.transfer(GET, 0, 5, (0, 0, 0, 64, 64, 1), 256, 64 * 256)[0] == 0
+    assert worker.transfer(GET, 0, 5, (0, 0, 0, 64, 64, 1), 256, 64 * 256) == 0
     pixels = set(struct.unpack("<4096I", worker.memory[:64 * 256]))
     assert pixels <= {0xFFFF7F00, 0xFFFF8000}
 
@@ -93,19 +196,19 @@ def test_mistakes_are_answered_and_cost_nothing(worker):
     assert worker.call(SUBMIT, 0, 4, data=b"\0\0\0\0")[0] != 0
     assert worker.call(START)[0] != 0, "a second one"
     box = (0, 0, 0, 64, 64, 1)
-    assert worker.transfer(PUT, 1, 5, box, 256, 64 * 256)[0] != 0, "it is not attached"
+    assert worker.transfer(PUT, 1, 5, box, 256, 64 * 256) != 0, "it is not attached"
     worker.send(ATTACH, 1, 5)
     for size, offset, blob in ((100, 0, 2), (1 << 40, 0, 2), (64 * 256, (1 << 20) - 8, 2), (64 * 256, 0, 77)):
-        assert worker.transfer(PUT, 1, 5, box, 256, size, offset, blob)[0] != 0
+        assert worker.transfer(PUT, 1, 5, box, 256, size, offset, blob) != 0
     for bad in ((60, 0, 0, 64, 64, 1), (0, 0, 0, 64, 65, 1), (0, 0, 5, 1, 1, 1), (0xFFFFFFFF,) * 6):
-        assert worker.transfer(GET, 1, 5, bad, 256, 64 * 256)[0] != 0
+        assert worker.transfer(GET, 1, 5, bad, 256, 64 * 256) != 0
     worker.send(ATTACH, 77, 5)
     worker.send(ATTACH, 1, 77)
     worker.send(RESOURCE_UNREF, 77)
     # virglrenderer gives up on the context that was wrong, and on no other.
     assert worker.context(2) == 0
     worker.send(ATTACH, 2, 5)
-    assert worker.transfer(PUT, 2, 5, box, 256, 64 * 256)[0] == 0
+    assert worker.transfer(PUT, 2, 5, box, 256, 64 * 256) == 0
 
 
 def test_a_broken_stream_costs_its_context_alone(worker):
@@ -118,7 +221,7 @@ def test_a_broken_stream_costs_its_context_alone(worker):
     assert worker.fence(2) == 0
 
 
-@pytest.mark.parametrize("call, items", [(0, ()), (11, ()), (START, (1,)), (SUBMIT, (1, 3)), (SUBMIT, (1, 400)),
+@pytest.mark.parametrize("call, items", [(0, ()), (12, ()), (START, (1,)), (SUBMIT, (1, 3)), (SUBMIT, (1, 400)),
                                          (GET, (1, 2, 3)), (SUBMIT, ()), (ATTACH, (1 << 32, 1))])
 def test_what_cannot_be_decoded_ends_the_worker(worker, call, items):
     worker.send(call, *items)

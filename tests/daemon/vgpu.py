@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 
-VERSION = 2
+VERSION = 3
 MAGIC = 0x4F544F4D45525647
 
 HELLO, CONTEXT_CREATE, STATUS, VIRGL_CREATE = 1, 2, 3, 4

@@ -9,13 +9,15 @@ import vgpu
 
 API = 2
 (START, CONTEXT_CREATE, CONTEXT_DESTROY, ATTACH, DETACH, RESOURCE_CREATE, RESOURCE_UNREF, SUBMIT, PUT,
- GET) = range(1, 11)
+ GET, COPY) = range(1, 12)
 CAPS_SLOT, DONE_SLOT, ENTRIES = 2, 1, 256
 STAGING = 2
 
-BUFFER, TEXTURE_2D = 0, 2
+BUFFER, TEXTURE_1D, TEXTURE_2D, TEXTURE_3D, TEXTURE_CUBE = range(5)
+TEXTURE_1D_ARRAY, TEXTURE_2D_ARRAY, TEXTURE_CUBE_ARRAY = range(6, 9)
 B8G8R8A8, R8 = 1, 64
-BIND_RENDER_TARGET, BIND_SAMPLER_VIEW, BIND_CUSTOM = 1 << 1, 1 << 3, 1 << 17
+BIND_RENDER_TARGET, BIND_SAMPLER_VIEW, BIND_CUSTOM, BIND_STAGING = 1 << 1, 1 << 3, 1 << 17, 1 << 19
+COPY_SOURCE = 0x7FFFFFFF    # the worker's own
 
 
 def command(number, kind, *words):
@@ -23,7 +25,7 @@ def command(number, kind, *words):
     return struct.pack(f"<{1 + len(words)}I", len(words) << 16 | kind << 8 | number, *words)
 
 
-CREATE_OBJECT, BIND_OBJECT, SET_FRAMEBUFFER_STATE, CLEAR = 1, 2, 5, 7
+CREATE_OBJECT, BIND_OBJECT, SET_FRAMEBUFFER_STATE, CLEAR, COPY_TRANSFER3D = 1, 2, 5, 7, 45
 OBJECT_SURFACE = 8
 
 
@@ -89,8 +91,8 @@ class Virgl:
     def fence(self, context):
         return self.submit(context, b"")
 
-    def transfer(self, call, context, resource, box, stride, size, offset=0, blob=STAGING):
-        return self.call(call, context, resource, 0, stride, 0, *box, blob, offset, size)
+    def transfer(self, call, context, resource, box, stride, size, offset=0, blob=STAGING, level=0, layer=0):
+        return self.call(call, context, resource, level, stride, layer, *box, blob, offset, size)[0]
 
     def close(self):
         self.worker.close()

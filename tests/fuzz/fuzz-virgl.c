@@ -86,6 +86,9 @@ void log_debug(const char *fmt, ...)
 /* --- virglrenderer, and as much of GL as is called ----------------------- */
 
 static uint32_t resources[RESOURCES];
+static uint32_t source;          /* of copies */
+static struct iovec *source_iov; /* its memory, for as long as one takes */
+static bool source_attached;
 static unsigned n_resources;
 static struct {
     uint32_t context;
@@ -138,16 +141,57 @@ void virgl_renderer_context_destroy(uint32_t id)
 
 void virgl_renderer_ctx_attach_resource(int context, int resource)
 {
+    if ((uint32_t)resource == source) {
+        fuzz_require(source_iov);
+        source_attached = true;
+    }
 }
 
 void virgl_renderer_ctx_detach_resource(int context, int resource)
 {
+    if ((uint32_t)resource == source) {
+        source_attached = false;
+    }
+}
+
+int virgl_renderer_resource_attach_iov(int resource, struct iovec *iov, int n)
+{
+    fuzz_require((uint32_t)resource == source && n == 1 && !source_iov);
+    if (step++ % 9 == 0) {
+        return EINVAL;
+    }
+    source_iov = iov;
+    return 0;
+}
+
+void virgl_renderer_resource_detach_iov(int resource, struct iovec **iov, int *n)
+{
+    fuzz_require((uint32_t)resource == source && source_iov && !source_attached);
+    *iov = source_iov;
+    *n = 1;
+    source_iov = NULL;
+}
+
+static void touch(const struct iovec *iov)
+{
+    uint8_t sum = 0;
+
+    for (size_t i = 0; i < iov->iov_len; i += 512) {
+        sum ^= ((uint8_t *)iov->iov_base)[i];
+    }
+    step += sum & 1; /* so that it is really read */
 }
 
 int virgl_renderer_resource_create(
     struct virgl_renderer_resource_create_args *args, struct iovec *iov,
     uint32_t n)
 {
+    if (args->bind & VIRGL_BIND_STAGING) {
+        fuzz_require(!source); /* made once, by START; no guest's are */
+        source = args->handle;
+        return 0;
+    }
+    fuzz_require(args->handle != source);
     if (n_resources == RESOURCES || step++ % 7 == 0) {
         return ENOMEM;
     }
@@ -179,12 +223,7 @@ int virgl_renderer_transfer_write_iov(uint32_t resource, uint32_t context,
                                       struct virgl_box *box, uint64_t offset,
                                       struct iovec *iov, unsigned int n)
 {
-    uint8_t sum = 0;
-
-    for (size_t i = 0; i < iov->iov_len; i += 512) {
-        sum ^= ((uint8_t *)iov->iov_base)[i];
-    }
-    step += sum & 1; /* so that it is really read */
+    touch(iov);
     return step++ % 3 ? 0 : EINVAL;
 }
 
@@ -204,6 +243,10 @@ int virgl_renderer_submit_cmd(void *stream, int context, int words)
 {
     uint32_t *w = stream;
 
+    if (source_iov) {
+        fuzz_require(source_attached && words == 15 && w[12] == source);
+        touch(source_iov);
+    }
     for (int i = 0; i < words; i++) {
         w[i]++; /* virglrenderer may write there */
     }

@@ -260,13 +260,13 @@ static void upload_is_a_snapshot(void)
     g_assert_true(wire_done(&v.in));
     g_assert_cmpuint(x.context, ==, 1);
     g_assert_cmpuint(x.resource, ==, TEX);
-    g_assert_cmpuint(x.stride, ==, 64);
+    g_assert_cmpuint(x.stride, ==, 16);
     g_assert_cmpuint(x.w, ==, 4);
     g_assert_cmpuint(x.data.blob, ==, VIRGL_STAGING);
-    g_assert_cmpuint(x.data.size, ==, 128); /* two rows */
-    for (int i = 0; i < 128; i++) {
+    g_assert_cmpuint(x.data.size, ==, 32); /* two rows, and nothing between */
+    for (int i = 0; i < 32; i++) {
         /* The backing's halves are swapped in memory: 512 is its byte 0. */
-        uint32_t at = (500 + i + 512) % 1024;
+        uint32_t at = (500 + i / 16 * 64 + i % 16 + 512) % 1024;
 
         g_assert_cmpuint(v.staging[x.data.offset + i], ==, (uint8_t)at);
     }
@@ -343,12 +343,12 @@ static void uploads_in_a_submission_are_taken_out(void)
     test_expect_held(&t, place);
     fake_virgl_take(&v, VIRGL_PUT);
     x = virgl_get_transfer(&v.in);
-    g_assert_cmpuint(x.data.size, ==, 128);
+    g_assert_cmpuint(x.data.size, ==, 32);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     fake_virgl_take(&v, VIRGL_PUT);
     x = virgl_get_transfer(&v.in);
     g_assert_cmpuint(x.x, ==, 8);
-    g_assert_cmpuint(x.data.size, ==, 64);
+    g_assert_cmpuint(x.data.size, ==, 4);
     g_assert_cmpuint(v.staging[x.data.offset], ==, 0); /* half two is first */
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     fake_virgl_take(&v, VIRGL_SUBMIT);
@@ -371,42 +371,177 @@ static void uploads_in_a_submission_are_taken_out(void)
     stop(&t, &v);
 }
 
-static void readback_writes_the_box_and_nothing_else(void)
+/* Where a box is, and what of it is to travel. */
+typedef struct Box {
+    const char *what;
+    uint32_t target, format, w, h, layers;
+    struct virtio_gpu_box box;
+    uint32_t level, stride, layer_stride;
+    uint64_t offset;
+    /* in staging memory: bytes of a row, rows of a layer, layers; from one to the next
+       in the backing */
+    uint32_t row, rows, n, apart, layers_apart;
+} Box;
+
+#define BACKING 32768
+#define PLANES  166 /* a format whose rows are not known */
+
+static const Box boxes[] = {
+    { "a driver says nothing", 2, 2, 32, 32, 1, { 5, 6, 0, 4, 3, 1 }, 0, 0, 0,
+      6 * 128 + 20, 16, 3, 1, 128, 0 },
+    { "of a level", 2, 2, 32, 32, 1, { 1, 2, 0, 3, 2, 1 }, 1, 0, 0,
+      4096 + 2 * 64 + 4, 12, 2, 1, 64, 0 },
+    { "whole rows", 2, 2, 32, 32, 1, { 0, 3, 0, 32, 4, 1 }, 0, 0, 0,
+      3 * 128, 128, 4, 1, 128, 0 },
+    { "over the seam of the pages", 2, 2, 64, 64, 1, { 60, 62, 0, 4, 2, 1 }, 0, 0,
+      0, BACKING / 2 - 10, 16, 2, 1, 256, 0 },
+    { "of layers", 7, 64, 16, 16, 4, { 1, 2, 1, 5, 4, 3 }, 0, 0, 0,
+      256 + 2 * 16 + 1, 5, 4, 3, 16, 256 },
+    { "with strides", 7, 64, 16, 16, 4, { 1, 2, 1, 5, 4, 3 }, 0, 20, 100, 33,
+      5, 4, 3, 20, 100 },
+    { "of blocks", 2, 105, 30, 30, 1, { 4, 8, 0, 10, 8, 1 }, 0, 0, 0, 136,
+      24, 2, 1, 64, 0 },
+    { "of floats", 2, 31, 8, 8, 1, { 1, 1, 0, 2, 2, 1 }, 0, 0, 0, 144, 32, 2, 1,
+      128, 0 },
+    { "of a buffer", 0, 64, 5000, 1, 1, { 100, 0, 0, 50, 1, 1 }, 0, 0, 0, 100,
+      50, 1, 1, 0, 0 },
+    { "of nobody knows what", 2, PLANES, 32, 32, 1, { 0, 0, 0, 4, 4, 1 }, 0, 0, 0,
+      1000, BACKING - 1000, 1, 1, 0, 0 },
+};
+
+/* Of byte @at of a backing of BACKING bytes, in the guest's memory. */
+static uint32_t page_of(uint32_t at)
 {
-    struct virtio_gpu_box box = { 0, 0, 0, 4, 3, 1 };
+    return (at + BACKING / 2) % BACKING;
+}
+
+static uint32_t offset_of(const Box *b, uint32_t i)
+{
+    return b->offset + i % b->row + i / b->row % b->rows * b->apart +
+           i / b->row / b->rows * b->layers_apart;
+}
+
+static void begin_box(Test *t, FakeVirgl *v, const Box *b, uint32_t id)
+{
+    struct virtio_gpu_resource_create_3d c = {
+        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
+        .resource_id = id, .target = b->target, .format = b->format,
+        .bind = 8, .width = b->w, .height = b->h, .depth = 1,
+        .array_size = b->layers, .last_level = 1,
+    };
+
+    g_test_message("%s", b->what);
+    g_assert_cmphex(guest_call(&t->g, &c, sizeof(c)), ==, OK);
+    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
+    g_assert_cmphex(attach_backing(t, id, BACKING), ==, OK);
+}
+
+static int send_box(Test *t, uint32_t type, const Box *b, uint32_t id)
+{
+    struct virtio_gpu_transfer_host_3d c = {
+        .hdr = { .type = type, .ctx_id = 1, .flags = FENCED, .fence_id = 5 },
+        .box = b->box, .offset = b->offset, .resource_id = id,
+        .level = b->level, .stride = b->stride,
+        .layer_stride = b->layer_stride,
+    };
+
+    return guest_send(&t->g, &c, sizeof(c), GUEST_ANSWER);
+}
+
+/* Takes the message; its bytes. */
+static uint8_t *take_box(FakeVirgl *v, enum virgl_call call, const Box *b)
+{
     struct virgl_transfer x;
-    uint8_t bytes[1024];
+    uint32_t total = b->row * b->rows * b->n;
+
+    fake_virgl_take(v, call);
+    x = virgl_get_transfer(&v->in);
+    g_assert_cmpuint(x.data.size, ==, total);
+    g_assert_cmpuint(x.level, ==, b->level);
+    if (b->apart) {
+        g_assert_cmpuint(x.stride, ==, b->row);
+        g_assert_cmpuint(x.layer_stride, ==, b->row * b->rows);
+    }
+    return v->staging + x.data.offset;
+}
+
+static void box_is_copied_and_nothing_else(void)
+{
+    g_autofree uint8_t *pages = g_malloc(BACKING);
     FakeVirgl v;
-    int place;
     Test t;
 
     start(&t, &v);
-    add_texture(&t, &v, TEX, 16, 16);
-    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
-    memset(bytes, 0x11, sizeof(bytes));
-    qtest_memwrite(t.g.qts, PAGES, bytes, sizeof(bytes));
-    place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, 1, TEX, box,
-                          0, 64, FENCED);
-    test_expect_held(&t, place);
-    fake_virgl_take(&v, VIRGL_GET);
-    x = virgl_get_transfer(&v.in);
-    memset(v.staging + x.data.offset, 0x77, x.data.size);
-    fake_virgl_complete(&v, v.token, 0, 16, 3);
-    g_assert_cmphex(test_wait(&t, place), ==, OK);
-    qtest_memread(t.g.qts, PAGES, bytes, sizeof(bytes));
-    for (uint32_t i = 0; i < sizeof(bytes); i++) {
-        uint32_t at = (i + 512) % 1024; /* in the backing */
-        bool inside = at / 64 < 3 && at % 64 < 16;
+    for (uint32_t n = 0; n < ARRAY_SIZE(boxes); n++) {
+        const Box *b = &boxes[n];
+        uint32_t total = b->row * b->rows * b->n;
+        uint8_t *data;
+        int place;
 
-        g_assert_cmphex(bytes[i], ==, inside ? 0x77 : 0x11);
+        begin_box(&t, &v, b, TEX + n);
+        for (uint32_t i = 0; i < BACKING; i++) {
+            pages[i] = i / 251 + i;
+        }
+        qtest_memwrite(t.g.qts, PAGES, pages, BACKING);
+        place = send_box(&t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, b, TEX + n);
+        g_assert_cmphex(guest_do(&t.g, place), ==, OK);
+        data = take_box(&v, VIRGL_PUT, b);
+        for (uint32_t i = 0; i < total; i++) {
+            g_assert_cmphex(data[i], ==, pages[page_of(offset_of(b, i))]);
+        }
+        fake_virgl_complete(&v, v.token, 0, 0, 0);
+
+        place = send_box(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, b, TEX + n);
+        test_expect_held(&t, place);
+        data = take_box(&v, VIRGL_GET, b);
+        /* Of what may be in such a box the worker writes some, and the rest stays. */
+        total = b->format == PLANES ? total / 2 : total;
+        for (uint32_t i = 0; i < total; i++) {
+            data[i] = ~pages[page_of(offset_of(b, i))];
+            pages[page_of(offset_of(b, i))] = data[i];
+        }
+        fake_virgl_complete(&v, v.token, 0, 0, 0);
+        g_assert_cmphex(test_wait(&t, place), ==, OK);
+        for (uint32_t i = 0; i < BACKING; i += 4096) {
+            uint8_t now[4096];
+
+            qtest_memread(t.g.qts, PAGES + i, now, sizeof(now));
+            g_assert_cmpmem(now, sizeof(now), pages + i, sizeof(now));
+        }
     }
-    /* A worker that says more than there is is not believed. */
-    place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, 1, TEX, box,
-                          832, 64, FENCED);
-    guest_kick(&t.g);
-    fake_virgl_take(&v, VIRGL_GET);
-    fake_virgl_complete(&v, v.token, 0, UINT32_MAX, UINT32_MAX);
-    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    stop(&t, &v);
+}
+
+/* What is not within the backing, or has rows that overlap. */
+static void box_that_cannot_be_is_refused(void)
+{
+    static const Box wrong[] = {
+        { "beyond the pages", 2, 2, 32, 32, 1, { 0, 0, 0, 4, 3, 1 },
+          .offset = BACKING - 270 },
+        { "many rows", 2, 2, 32, 32, 1, { 0, 0, 0, 4, UINT32_MAX, 1 } },
+        { "many layers", 7, 2, 32, 32, 4, { 0, 0, 0, 4, 4, UINT32_MAX } },
+        { "large in all", 7, 2, 32, 32, 4,
+          { 0, 0, 0, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+          .stride = UINT32_MAX, .layer_stride = UINT32_MAX },
+        { "rows that overlap", 2, 2, 32, 32, 1, { 0, 0, 0, 4, 3, 1 },
+          .stride = 15 },
+        { "layers that overlap", 7, 2, 32, 32, 4, { 0, 0, 0, 4, 3, 2 },
+          .stride = 16, .layer_stride = 47 },
+    };
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    for (uint32_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        begin_box(&t, &v, &wrong[i], TEX + i);
+        for (int back = 0; back < 2; back++) {
+            g_assert_cmphex(guest_do(&t.g, send_box(
+                &t, back ? VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D
+                         : VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, &wrong[i],
+                TEX + i)), ==, BAD);
+        }
+    }
+    g_assert_true(fake_virgl_is_idle(&v));
     stop(&t, &v);
 }
 
@@ -456,6 +591,203 @@ static void resource_of_2d_has_a_twin(void)
     fake_virgl_take(&v, VIRGL_SUBMIT);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
     fake_virgl_take(&v, VIRGL_RESOURCE_UNREF);
+    stop(&t, &v);
+}
+
+/* --- copies -------------------------------------------------------------- */
+
+#define SOURCE 90 /* a resource of guest memory alone, which copies are made from */
+#define COPY   (1 + VIRGL_STREAM_COPY_WORDS)
+
+/* Its four bytes at @offset to pixel @x of the first row of TEX. */
+static void put_copy(uint32_t *w, uint32_t x, uint32_t offset, uint32_t flags)
+{
+    const uint32_t words[COPY] = {
+        VIRGL_STREAM_COPY_WORDS << 16 | VIRGL_STREAM_COPY,
+        TEX, 0, 0, 4, 4, x, 0, 0, 1, 1, 1, SOURCE, offset, flags,
+    };
+
+    memcpy(w, words, sizeof(words));
+}
+
+static int send_words(Test *t, uint32_t ctx, const uint32_t *w, uint32_t n)
+{
+    struct {
+        struct virtio_gpu_cmd_submit c;
+        uint32_t w[(GUEST_REQUEST - sizeof(struct virtio_gpu_cmd_submit)) / 4];
+    } c = {
+        .c = {
+            .hdr = { .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = ctx,
+                     .flags = FENCED, .fence_id = 1 },
+            .size = 4 * n,
+        },
+    };
+
+    g_assert_cmpuint(n, <=, ARRAY_SIZE(c.w));
+    memcpy(c.w, w, 4 * n);
+    return guest_send(&t->g, &c, sizeof(c.c) + 4 * n, GUEST_ANSWER);
+}
+
+/* Context 1 with TEX, and SOURCE which is attached to it. */
+static void start_copies(Test *t, FakeVirgl *v)
+{
+    struct virtio_gpu_resource_create_3d c = {
+        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
+        .resource_id = SOURCE, .target = 0, .format = 64,
+        .bind = VIRGL_BIND_STAGING, .width = 4096, .height = 1, .depth = 1,
+        .array_size = 1,
+    };
+
+    start(t, v);
+    add_texture(t, v, TEX, 64, 16);
+    g_assert_cmphex(guest_call(&t->g, &c, sizeof(c)), ==, OK);
+    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
+    g_assert_cmphex(attach_backing(t, SOURCE, 4096), ==, OK);
+    g_assert_cmphex(attach(t, 1, SOURCE), ==, OK);
+    fake_virgl_take(v, VIRGL_ATTACH);
+    write_guest(t, 0, 4096, 0);
+}
+
+static void take_copy(FakeVirgl *v, uint32_t x, uint32_t offset)
+{
+    struct virgl_transfer t;
+
+    fake_virgl_take(v, VIRGL_COPY);
+    t = virgl_get_transfer(&v->in);
+    g_assert_true(wire_done(&v->in));
+    g_assert_cmpuint(t.context, ==, 1);
+    g_assert_cmpuint(t.resource, ==, TEX);
+    g_assert_cmpuint(t.x, ==, x);
+    g_assert_cmpuint(t.data.size, ==, 4);
+    for (uint32_t i = 0; i < 4; i++) { /* the first half of the pages is last */
+        g_assert_cmpuint(v->staging[t.data.offset + i], ==,
+                         (uint8_t)(offset + 2048 + i));
+    }
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+}
+
+static void take_words(FakeVirgl *v, uint32_t n, uint32_t second)
+{
+    const uint32_t *w;
+
+    fake_virgl_take(v, VIRGL_SUBMIT);
+    g_assert_cmpuint(wire_get_u32(&v->in), ==, 1);
+    g_assert_cmpuint(wire_get_u32(&v->in), ==, 4 * n);
+    w = wire_get_bytes(&v->in, 4 * n);
+    g_assert_true(wire_done(&v->in));
+    g_assert_cmpuint(n ? w[1] : 0, ==, second);
+}
+
+static void copies_keep_their_place_in_a_submission(void)
+{
+    uint32_t w[2 + COPY + COPY + 2 + 2 + COPY + 1] = { 1 << 16 | 99, 71 };
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    start_copies(&t, &v);
+    put_copy(w + 2, 1, 1000, 1);
+    put_copy(w + 2 + COPY, 2, 2046, 1);
+    w[2 + 2 * COPY] = w[4 + 2 * COPY] = 1 << 16 | 98;
+    w[3 + 2 * COPY] = 72;
+    put_copy(w + 6 + 2 * COPY, 3, 8, 1);
+    w[6 + 3 * COPY] = 1000 << 16 | 97; /* it says that it is longer than all */
+    place = send_words(&t, 1, w, ARRAY_SIZE(w));
+    test_expect_held(&t, place);
+    take_words(&v, 2, 71);
+    g_assert_cmpuint(v.token, ==, 0);
+    take_copy(&v, 1, 1000);
+    take_copy(&v, 2, 2046);
+    take_words(&v, 4, 72);
+    take_copy(&v, 3, 8);
+    take_words(&v, 1, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    /* Nothing behind it: the fence is a submission of its own. */
+    place = send_words(&t, 1, w + 2, COPY);
+    guest_kick(&t.g);
+    take_copy(&v, 1, 1000);
+    take_words(&v, 0, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    /* One that is cut off is the worker's affair. */
+    place = send_words(&t, 1, w + 2, COPY - 1);
+    guest_kick(&t.g);
+    take_words(&v, COPY - 1, TEX);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    stop(&t, &v);
+}
+
+static uint32_t try_copy(Test *t, uint32_t ctx, uint32_t offset, uint32_t flags)
+{
+    uint32_t w[COPY];
+
+    put_copy(w, 1, offset, flags);
+    return guest_do(&t->g, send_words(t, ctx, w, COPY));
+}
+
+/* What a program's context was not given stays another's. */
+static void copy_from_another_contexts_pages_is_refused(void)
+{
+    FakeVirgl v;
+    Test t;
+
+    start_copies(&t, &v);
+    add_context(&t, 2, &v, false);
+    g_assert_cmphex(try_copy(&t, 2, 0, 1), ==, NO_RESOURCE);
+    g_assert_cmphex(try_copy(&t, 1, 4093, 1), ==, BAD); /* beyond its end */
+    g_assert_cmphex(try_copy(&t, 1, 0, 3), ==, BAD); /* the other way */
+    g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
+    fake_virgl_take(&v, VIRGL_CONTEXT_DESTROY);
+    add_context(&t, 1, &v, false); /* the same number, another program */
+    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE);
+    g_assert_cmphex(attach(&t, 1, SOURCE), ==, OK);
+    fake_virgl_take(&v, VIRGL_ATTACH);
+    g_assert_cmphex(simple(&t, VIRTIO_GPU_CMD_CTX_DETACH_RESOURCE, 1, SOURCE), ==,
+                    OK);
+    fake_virgl_take(&v, VIRGL_DETACH);
+    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE);
+    g_assert_true(fake_virgl_is_idle(&v));
+    stop(&t, &v);
+}
+
+/* What went before the queue had to wait is not sent again. */
+static void long_submission_goes_on_where_it_was(void)
+{
+    enum { BEFORE = VIRGL_DONE_ENTRIES - 5, COPIES = 60 };
+    uint32_t w[COPIES * COPY], token[BEFORE];
+    int place[BEFORE], last;
+    FakeVirgl v;
+    Test t;
+
+    start_copies(&t, &v);
+    for (int i = 0; i < BEFORE; i++) {
+        place[i] = send_submit(&t, 1, 4, FENCED, 0, i + 1);
+    }
+    guest_kick(&t.g);
+    for (int i = 0; i < BEFORE; i++) {
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        token[i] = v.token;
+    }
+    for (uint32_t i = 0; i < COPIES; i++) {
+        put_copy(w + i * COPY, i, 4 * i, 1);
+    }
+    last = send_words(&t, 1, w, ARRAY_SIZE(w));
+    guest_kick(&t.g);
+    for (uint32_t i = 0; i < 5; i++) {
+        take_copy(&v, i, 4 * i);
+    }
+    for (int i = 0; i < BEFORE; i++) {
+        fake_virgl_complete(&v, token[i], 0, 0, 0);
+        g_assert_cmphex(test_wait(&t, place[i]), ==, OK);
+    }
+    for (uint32_t i = 5; i < COPIES; i++) {
+        take_copy(&v, i, 4 * i);
+    }
+    take_words(&v, 0, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, last), ==, OK);
     stop(&t, &v);
 }
 
@@ -991,8 +1323,12 @@ const TestCase tests_virgl[] = {
     TEST(upload_is_a_snapshot),
     TEST(long_upload_keeps_its_place),
     TEST(uploads_in_a_submission_are_taken_out),
-    TEST(readback_writes_the_box_and_nothing_else),
+    TEST(box_is_copied_and_nothing_else),
+    TEST(box_that_cannot_be_is_refused),
     TEST(resource_of_2d_has_a_twin),
+    TEST(copies_keep_their_place_in_a_submission),
+    TEST(copy_from_another_contexts_pages_is_refused),
+    TEST(long_submission_goes_on_where_it_was),
     TEST(answers_keep_the_order_of_their_timeline),
     TEST(queue_waits_for_tokens),
     TEST(what_makes_no_sense_is_refused),
