@@ -24,7 +24,6 @@
 #include "trace/trace-hw_display_vgpu_remote.h"
 
 #define CONTEXT_FDS  2  /* socket, doorbell */
-#define PACKETS_MAX  16 /* read in one go, so that nobody else waits long */
 
 /* Header and slots; the rest of the ring is between guest and worker. */
 #define RING_MAPPED RING_REPLY_OFFSET
@@ -119,9 +118,10 @@ static const char *take_ring(VgpuContext *ctx, const VgpuBlob *blob)
     return NULL;
 }
 
-static const char *serve_created(VgpuContext *ctx,
-                                 const struct proto_blob_created *m, int fd)
+static const char *created(void *opaque, const struct proto_blob_created *m,
+                           int fd)
 {
+    VgpuContext *ctx = opaque;
     VgpuBlob *blob = QTAILQ_FIRST(&ctx->asked);
     bool is_ring = blob && !blob->dropped && blob->id == VGPU_BLOB_RING;
     const char *why = vgpu_blob_created(ctx, m, fd);
@@ -133,47 +133,15 @@ static const char *serve_created(VgpuContext *ctx,
     return why;
 }
 
-/* Returns NULL, or why the context is over. */
-static const char *serve_packet(VgpuContext *ctx, union proto_any *m, int fd)
-{
-    switch (m->type) {
-    case PROTO_BLOB_CREATED:
-        return serve_created(ctx, &m->blob_created, fd);
-    case PROTO_LOST:
-        return m->lost.text;
-    default:
-        if (fd >= 0) {
-            close(fd);
-        }
-        return "its worker broke the protocol";
-    }
-}
-
 static void readable(void *opaque)
 {
     VgpuContext *ctx = opaque;
-    const char *why = NULL;
-    enum ring_fatal reason = RING_FATAL_WORKER;
     union proto_any m;
+    const char *why = vgpu_worker_read(&ctx->sock, &m, created, ctx);
 
-    for (int i = 0; i < PACKETS_MAX && !why; i++) {
-        int fds[PROTO_FDS_MAX];
-        int got = proto_recv(ctx->sock, &m, fds);
-
-        if (got == -EAGAIN) {
-            break;
-        }
-        if (got == 1) {
-            why = serve_packet(ctx, &m, fds[0]);
-            if (m.type == PROTO_LOST && m.lost.why != RING_OK) {
-                reason = m.lost.why;
-            }
-        } else {
-            why = got == 0 ? "its worker has ended" : strerror(-got);
-        }
-    }
     if (why) {
-        vgpu_context_lose(ctx, reason, why);
+        vgpu_context_lose(ctx, m.type == PROTO_LOST && m.lost.why != RING_OK
+                                   ? m.lost.why : RING_FATAL_WORKER, why);
     } else {
         vgpu_moved_on(ctx);
     }

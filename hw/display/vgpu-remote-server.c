@@ -9,7 +9,7 @@
  * The connection is made when the device is, so that what is wrong is said at
  * start. If it ends later, all contexts are lost, and the next context makes
  * it again; at most one attempt a second, as a guest can ask for contexts in a
- * loop.
+ * loop. A worker that it starts has a socket of its own.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -30,6 +30,8 @@
 #define PROGRAM   "vgpu-remoted"
 #define CHILD_FD  3
 #define RETRY_MS  1000
+
+#define PACKETS_MAX 16 /* read in one go, so that nobody else waits long */
 
 static bool is_private(const VgpuRemote *vr)
 {
@@ -316,4 +318,34 @@ bool vgpu_server_virgl(VgpuRemote *vr, int worker, int doorbell, Error **errp)
     struct proto_context_create m = { .type = PROTO_VIRGL_CREATE };
 
     return send_context(vr, &m, "virgl", worker, doorbell, errp);
+}
+
+/* --- its workers --------------------------------------------------------- */
+
+const char *vgpu_worker_read(const int *sock, union proto_any *m,
+                             VgpuCreated *created, void *opaque)
+{
+    const char *why = NULL;
+
+    for (int i = 0; i < PACKETS_MAX && !why && *sock >= 0; i++) {
+        int fds[PROTO_FDS_MAX];
+        int got = proto_recv(*sock, m, fds);
+
+        if (got == -EAGAIN) {
+            break;
+        } else if (got != 1) {
+            m->type = 0;
+            why = got == 0 ? "its worker has ended" : strerror(-got);
+        } else if (m->type == PROTO_BLOB_CREATED) {
+            why = created(opaque, &m->blob_created, fds[0]);
+        } else if (m->type == PROTO_LOST) {
+            why = m->lost.text;
+        } else {
+            why = "its worker broke the protocol";
+            if (fds[0] >= 0) {
+                close(fds[0]);
+            }
+        }
+    }
+    return why;
 }

@@ -26,8 +26,7 @@
 #include "qemu/main-loop.h"
 #include "trace/trace-hw_display_vgpu_remote.h"
 
-#define PACKETS_MAX 16
-#define FDS         4 /* socket, three eventfds */
+#define FDS 4 /* socket, three eventfds */
 
 static int64_t now_ms(void)
 {
@@ -171,9 +170,10 @@ void vgpu_memory_give_back(VgpuRemote *vr, VgpuMemory *m)
 }
 
 /* Returns NULL or what is wrong with it. Closes @fd. */
-static const char *memory_created(VgpuRemote *vr,
+static const char *memory_created(void *opaque,
                                   const struct proto_blob_created *c, int fd)
 {
+    VgpuRemote *vr = opaque;
     VgpuVirgl *v = &vr->virgl;
     VgpuMemory *m = QSIMPLEQ_FIRST(&v->asked);
     const char *why = NULL;
@@ -204,7 +204,18 @@ static const char *memory_created(VgpuRemote *vr,
     return why;
 }
 
-/* --- signals ------------------------------------------------------------- */
+/* --- what it says -------------------------------------------------------- */
+
+static void readable(void *opaque)
+{
+    VgpuRemote *vr = opaque;
+    union proto_any m;
+    const char *why = vgpu_worker_read(&vr->virgl.sock, &m, memory_created, vr);
+
+    if (why) {
+        vgpu_virgl_lose(vr, why);
+    }
+}
 
 static void done_signalled(EventNotifier *e)
 {
@@ -216,47 +227,6 @@ static void space_signalled(EventNotifier *e)
 {
     event_notifier_test_and_clear(e);
     vgpu_virgl_moved_on(container_of(e, VgpuRemote, virgl.space));
-}
-
-/* --- the socket ---------------------------------------------------------- */
-
-static const char *serve_packet(VgpuRemote *vr, union proto_any *m, int fd)
-{
-    switch (m->type) {
-    case PROTO_BLOB_CREATED:
-        return memory_created(vr, &m->blob_created, fd);
-    case PROTO_LOST:
-        return m->lost.text;
-    default:
-        if (fd >= 0) {
-            close(fd);
-        }
-        return "its worker broke the protocol";
-    }
-}
-
-static void readable(void *opaque)
-{
-    VgpuRemote *vr = opaque;
-    VgpuVirgl *v = &vr->virgl;
-    uint32_t generation = v->generation;
-    const char *why = NULL;
-    union proto_any m;
-
-    for (int i = 0; i < PACKETS_MAX && !why && v->state != VGPU_VIRGL_OFF &&
-                    v->generation == generation; i++) {
-        int fds[PROTO_FDS_MAX];
-        int got = proto_recv(v->sock, &m, fds);
-
-        if (got == -EAGAIN) {
-            break;
-        }
-        why = got == 1 ? serve_packet(vr, &m, fds[0])
-                       : got == 0 ? "its worker has ended" : strerror(-got);
-    }
-    if (why) {
-        vgpu_virgl_lose(vr, why);
-    }
 }
 
 /* --- the start ----------------------------------------------------------- */

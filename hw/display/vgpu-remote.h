@@ -370,4 +370,18 @@ bool vgpu_server_virgl(VgpuRemote *vr, int worker, int doorbell, Error **errp);
 
 void vgpu_server_close(VgpuRemote *vr);
 
+/* Memory that a worker was asked for. Takes @fd; NULL, or what is wrong with it. */
+typedef const char *VgpuCreated(void *opaque,
+                                const struct proto_blob_created *m, int fd);
+
+/**
+ * vgpu_worker_read: what a worker has said on @sock, some packets of it; fewer if
+ * @created closes that, and makes it -1.
+ *
+ * Returns NULL, or why the worker is to be given up: the last packet, of no type if
+ * there was none, is in @m then, and may have the text.
+ */
+const char *vgpu_worker_read(const int *sock, union proto_any *m,
+                             VgpuCreated *created, void *opaque);
+
 #endif
