@@ -24,9 +24,7 @@
 
 uint32_t vgpu_jobs_completed(VgpuVirgl *v)
 {
-    return v->ring
-               ? qatomic_load_acquire(&ring_slot(v->ring, VIRGL_DONE_SLOT)->done)
-               : 0;
+    return vgpu_virgl_reached(v, VIRGL_DONE_SLOT);
 }
 
 VgpuJob *vgpu_job_add(VgpuVirgl *v, const VgpuJob *job)

@@ -35,9 +35,15 @@ static int64_t now_ms(void)
 
 /* --- progress ------------------------------------------------------------ */
 
+uint32_t vgpu_virgl_reached(VgpuVirgl *v, uint32_t n)
+{
+    return v->ring ? atomic_load_explicit(&ring_slot(v->ring, n)->done,
+                                          memory_order_acquire) : 0;
+}
+
 static uint32_t worker_head(VgpuVirgl *v)
 {
-    return v->ring ? qatomic_load_acquire(&ring_slot(v->ring, 0)->done) : 0;
+    return vgpu_virgl_reached(v, 0);
 }
 
 void vgpu_virgl_watch(VgpuRemote *vr)

@@ -253,6 +253,9 @@ uint32_t vgpu_virgl_stall(VgpuRemote *vr);
 /** vgpu_virgl_lose: give the worker up. @text says why; NULL: on purpose. */
 void vgpu_virgl_lose(VgpuRemote *vr, const char *text);
 
+/** vgpu_virgl_reached: how far the worker has come with ring slot @n; 0 without one. */
+uint32_t vgpu_virgl_reached(VgpuVirgl *v, uint32_t n);
+
 /** vgpu_virgl_watch: from now on the worker has to move. */
 void vgpu_virgl_watch(VgpuRemote *vr);
 
