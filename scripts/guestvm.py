@@ -135,7 +135,8 @@ class Port:
 
 
 class Guest:
-    """A running VM. `device` is an argument of -device, or a list of them.
+    """A running VM. `device` is an argument of -device, or a list of them; `environment`
+    is what QEMU gets besides this process's own.
 
     A guest that reboots ends its VM, unless `reboots` is set. With `arriving`, a file
     that another VM like this was migrated to, it goes on where that was.
@@ -143,12 +144,13 @@ class Guest:
 
     def __init__(self, device=None, share=None, package=None, qemu=None,
                  memory="2G", smp=2, display="none", accel=None, log=None,
-                 machine="q35,hpet=off", reboots=False, arriving=None, args=()):
+                 machine="q35,hpet=off", reboots=False, arriving=None, args=(), environment=None):
         self.qemu = str(qemu or BIN / "qemu-system-x86_64")
         self.share = share and Path(share).resolve()
         self.package = package and Path(package).resolve()
         self.process = None
         self.arriving = arriving
+        self.environment = {**os.environ, **(environment or {})}
         self.log = open(log, "w+b") if log else tempfile.TemporaryFile()
         self.ports = {name: Port(name) for name in ("control", "out", "err", "qmp")}
         self.accel = accel or accelerator(self.qemu)
@@ -190,18 +192,25 @@ class Guest:
                           f"mount_tag={tag},security_model=none,multidevs=remap"]
         return words
 
-    def boot(self, timeout=120):
-        """Starts the VM and waits until its agent is ready."""
+    def start(self):
+        """Starts the VM; wait_ready() waits for it. It ends with the thread that starts it."""
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=self.environment,
             pass_fds=[port.vm.fileno() for port in self.ports.values()],
             start_new_session=True, preexec_fn=die_with_parent)
         for port in self.ports.values():
             port.vm.close()
+
+    def wait_ready(self, timeout=120):
+        """Waits until the guest's agent is ready."""
         if self.arriving:
             self._await_arrival(timeout)
         else:
             self._await_agent(timeout)
+
+    def boot(self):
+        self.start()
+        self.wait_ready()
         return self
 
     def _await_arrival(self, timeout):

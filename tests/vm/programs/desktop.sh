@@ -3,6 +3,7 @@
 #
 # SPDX-License-Identifier: MIT
 export XDG_RUNTIME_DIR=/run/desktop
+rm -rf "$XDG_RUNTIME_DIR"
 mkdir -p -m 700 "$XDG_RUNTIME_DIR"
 weston --backend=drm-backend.so --drm-device=card0 --tty=2 --continue-without-input \
     --idle-time=0 --log=/run/weston.log >/dev/null 2>&1 </dev/null &

@@ -1,7 +1,11 @@
 """Draws a scene by OpenGL ES 2 and writes its pixels: the same on any machine.
 
-    gles_scene.py FILE            offscreen, into FILE as RGBA rows
-    gles_scene.py FILE --screen   on the display too, until FILE.done is there
+    gles_scene.py FILE             offscreen, into FILE as RGBA rows
+    gles_scene.py FILE STEP...     on displays too, one step after another
+
+A step is HEAD:WIDTHxHEIGHT,... or HEAD,... in its first mode. The scene is another on each
+head. What is shown on head H in step S is in FILE.S.H, and it is shown until FILE.S.done is
+there.
 
 What it uses: shaders, uniforms, a texture that is changed in part, depth, blending,
 scissors, an index buffer that is rewritten. It prints the renderer.
@@ -96,8 +100,8 @@ class Resources(ctypes.Structure):
                 ("connectors", c_int), ("connector", POINTER(c_uint32))]
 
 
-class Screen:
-    """A mode of the first display, and a surface for it."""
+class Card:
+    """The display driver, and OpenGL for what it shows."""
 
     def __init__(self):
         self.gbm, self.drm = ctypes.CDLL("libgbm.so.1"), ctypes.CDLL("libdrm.so.2")
@@ -106,17 +110,31 @@ class Screen:
         self.gbm.gbm_bo_get_handle.restype = c_uint64
         self.drm.drmModeGetResources.restype = POINTER(Resources)
         self.drm.drmModeGetConnector.restype = POINTER(Connector)
-        self.card = os.open("/dev/dri/card0", os.O_RDWR)
-        resources = self.drm.drmModeGetResources(self.card).contents
-        self.crtc, self.connector = resources.crtc[0], resources.connector[0]
-        connector = self.drm.drmModeGetConnector(self.card, self.connector).contents
-        self.mode = connector.mode[0]
+        self.file = os.open("/dev/dri/card0", os.O_RDWR)
+        self.resources = self.drm.drmModeGetResources(self.file).contents
+        self.device = c_void_p(self.gbm.gbm_create_device(self.file))
+        self.display = display(PLATFORM_GBM, self.device)
+
+
+class Screen:
+    """A mode of a head, and a surface for it."""
+
+    def __init__(self, card, head, size=None):
+        self.card, self.gbm, self.drm = card, card.gbm, card.drm
+        self.crtc, self.connector = card.resources.crtc[head], card.resources.connector[head]
+        self.mode = self.find_mode(size)
         self.width, self.height = self.mode.h[0], self.mode.v[0]
-        device = c_void_p(self.gbm.gbm_create_device(self.card))
-        self.surface = c_void_p(self.gbm.gbm_surface_create(device, self.width, self.height, XRGB8888, 1 | 4))
+        self.surface = c_void_p(self.gbm.gbm_surface_create(card.device, self.width, self.height, XRGB8888, 1 | 4))
         check(self.surface, "gbm_surface_create")
-        self.display = display(PLATFORM_GBM, device)
+        self.display = card.display
         self.window = self.make_window()
+
+    def find_mode(self, size):
+        connector = self.drm.drmModeGetConnector(self.card.file, self.connector).contents
+        for mode in connector.mode[:connector.modes]:
+            if size in (None, (mode.h[0], mode.v[0])):
+                return mode
+        sys.exit(f"connector {self.connector} has no mode of {size}")
 
     def make_window(self):
         configs, count = (c_void_p * 64)(), c_int()
@@ -135,10 +153,10 @@ class Screen:
         buffer = c_void_p(self.gbm.gbm_surface_lock_front_buffer(self.surface))
         handle = c_uint32(self.gbm.gbm_bo_get_handle(buffer) & 0xFFFFFFFF)
         fb = c_uint32()
-        check(self.drm.drmModeAddFB(self.card, self.width, self.height, 24, 32, self.gbm.gbm_bo_get_stride(buffer),
+        check(self.drm.drmModeAddFB(self.card.file, self.width, self.height, 24, 32, self.gbm.gbm_bo_get_stride(buffer),
                                     handle, byref(fb)) == 0, "drmModeAddFB")
         connector = c_uint32(self.connector)
-        check(self.drm.drmModeSetCrtc(self.card, self.crtc, fb, 0, 0, byref(connector), 1, byref(self.mode)) == 0,
+        check(self.drm.drmModeSetCrtc(self.card.file, self.crtc, fb, 0, 0, byref(connector), 1, byref(self.mode)) == 0,
               "drmModeSetCrtc")
 
 
@@ -173,7 +191,8 @@ def texture():
     gl.glTexSubImage2D(0x0DE1, 0, 15, 17, 13, 9, 0x1908, 0x1401, part)
 
 
-def draw(width, height):
+def draw(width, height, head=0):
+    """The scene; its background and its direction are the head's."""
     made = program()
     place, colour = gl.glGetUniformLocation(made, b"place"), gl.glGetUniformLocation(made, b"colour")
     texture()
@@ -188,7 +207,7 @@ def draw(width, height):
     gl.glBufferData(0x8893, 12, None, 0x88E8)
     gl.glViewport(0, 0, width, height)
     gl.glEnable(0x0B71)
-    gl.glClearColor(c_float(0.25), c_float(0.5), c_float(0.75), c_float(1))
+    gl.glClearColor(*(c_float(0.25 * (1 + (i + head) % 3)) for i in range(3)), c_float(1))
     gl.glClear(0x4100)
     four = ctypes.CFUNCTYPE(None, c_int, c_float, c_float, c_float, c_float)(("glUniform4f", gl))
     orders = ((0, 1, 2, 0, 2, 3), (0, 1, 3, 0, 1, 3), (1, 2, 3, 1, 2, 3))
@@ -200,26 +219,52 @@ def draw(width, height):
         if i == 10:
             gl.glEnable(0x0C11)
             gl.glScissor(width // 4, height // 4, width // 2, height // 3)
-        four(place, -0.75 + 0.5 * (i % 4), -0.625 + 0.625 * (i // 4), 0.375, 0.375)
+        four(place, (-0.75 + 0.5 * (i % 4)) * (1 - head % 2 * 2), -0.625 + 0.625 * (i // 4), 0.375, 0.375)
         four(colour, 1, 1 - i / 16, 0.5 + i / 24, 0.5)
         gl.glDrawElements(4, 6, 0x1403, None)
     check(gl.glGetError() == 0, "drawing")
 
 
-def main():
-    screen = Screen() if "--screen" in sys.argv else None
-    width, height = (screen.width, screen.height) if screen else offscreen()
-    draw(width, height)
-    pixels = ctypes.create_string_buffer(width * height * 4)
-    gl.glReadPixels(0, 0, width, height, 0x1908, 0x1401, pixels)
-    print(gl.glGetString(0x1F01).decode(), flush=True)
-    if screen:
+def pixels(width, height):
+    data = ctypes.create_string_buffer(width * height * 4)
+    gl.glReadPixels(0, 0, width, height, 0x1908, 0x1401, data)
+    return data.raw
+
+
+def write(path, data):
+    with open(path + ".new", "wb") as file:
+        file.write(data)
+    os.rename(path + ".new", path)
+
+
+def heads(step):
+    """[(head, its size or None)] of a step."""
+    words = (word.partition(":") for word in step.split(","))
+    return [(int(head), tuple(map(int, size.split("x"))) if size else None) for head, _, size in words]
+
+
+def show(card, path, step):
+    for head, size in heads(step):
+        screen = Screen(card, head, size)
+        draw(screen.width, screen.height, head)
+        shown = pixels(screen.width, screen.height)
         screen.show()
-    with open(sys.argv[1] + ".new", "wb") as file:
-        file.write(pixels.raw)
-    os.rename(sys.argv[1] + ".new", sys.argv[1])
-    while screen and not os.path.exists(sys.argv[1] + ".done"):
+        write(f"{path}.{head}", shown)
+    while not os.path.exists(f"{path}.done"):
         time.sleep(0.05)
 
 
-main()
+def main():
+    path, steps = sys.argv[1], sys.argv[2:]
+    if not steps:
+        size = offscreen()
+        draw(*size)
+        write(path, pixels(*size))
+    card = Card() if steps else None
+    for number, step in enumerate(steps):
+        show(card, f"{path}.{number}", step)
+    print(gl.glGetString(0x1F01).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
