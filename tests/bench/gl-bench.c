@@ -21,6 +21,7 @@
 enum { SIZE = 64, DRAWS = 1000, RUNS_MAX = 31, SINGLE = 501, TEXTURE = 512,
        UPLOAD = TEXTURE * TEXTURE * 4, BUFFER = 64 << 10 };
 
+static GLuint plain, textured; /* programs */
 static GLint colour;
 static uint8_t *bytes;
 
@@ -85,15 +86,10 @@ static void have_target(void)
           "the framebuffer");
 }
 
-static void have_program(void)
+static GLuint make_program(const char *vertex, const char *fragment)
 {
-    static const char *const sources[] = {
-        "attribute vec2 at; void main() { gl_Position = vec4(at, 0.0, 1.0); }",
-        "precision mediump float; uniform vec4 colour;"
-        "void main() { gl_FragColor = colour; }",
-    };
-    static const float corners[] = { -1, -1, 1, -1, 0, 1 };
-    GLuint program = glCreateProgram(), buffer;
+    const char *const sources[] = { vertex, fragment };
+    GLuint program = glCreateProgram();
 
     for (int i = 0; i < 2; i++) {
         GLuint shader = glCreateShader(i ? GL_FRAGMENT_SHADER
@@ -105,14 +101,32 @@ static void have_program(void)
     }
     glBindAttribLocation(program, 0, "at");
     glLinkProgram(program);
-    glUseProgram(program);
-    colour = glGetUniformLocation(program, "colour");
+    return program;
+}
+
+static void have_programs(void)
+{
+    static const float corners[] = { -1, -1, 1, -1, 0, 1 };
+    GLuint buffer;
+
+    plain = make_program(
+        "attribute vec2 at; void main() { gl_Position = vec4(at, 0.0, 1.0); }",
+        "precision mediump float; uniform vec4 colour;"
+        "void main() { gl_FragColor = colour; }");
+    textured = make_program(
+        "attribute vec2 at; varying vec2 place;"
+        "void main() { place = at; gl_Position = vec4(at, 0.0, 1.0); }",
+        "precision mediump float; uniform sampler2D picture;"
+        "varying vec2 place;"
+        "void main() { gl_FragColor = texture2D(picture, place); }");
+    colour = glGetUniformLocation(plain, "colour");
+    glUseProgram(plain);
     glGenBuffers(1, &buffer);
     glBindBuffer(GL_ARRAY_BUFFER, buffer);
     glBufferData(GL_ARRAY_BUFFER, sizeof(corners), corners, GL_STATIC_DRAW);
     glVertexAttribPointer(0, 2, GL_FLOAT, GL_FALSE, 0, NULL);
     glEnableVertexAttribArray(0);
-    check(colour >= 0, "the program");
+    check(colour >= 0, "the programs");
 }
 
 static void have_texture(void)
@@ -127,6 +141,7 @@ static void have_texture(void)
     glBindTexture(GL_TEXTURE_2D, texture);
     glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA, TEXTURE, TEXTURE, 0, GL_RGBA,
                  GL_UNSIGNED_BYTE, bytes);
+    glTexParameteri(GL_TEXTURE_2D, GL_TEXTURE_MIN_FILTER, GL_NEAREST);
     check(true, "the texture");
 }
 
@@ -188,6 +203,20 @@ static void upload_texture(int n)
     glFinish();
 }
 
+/* As a film is shown: the texture is in use when it is changed. */
+static void upload_and_draw(int n)
+{
+    glUseProgram(textured);
+    for (int i = 0; i < n; i++) {
+        bytes[i]++;
+        glTexSubImage2D(GL_TEXTURE_2D, 0, 0, 0, TEXTURE, TEXTURE / 4, GL_RGBA,
+                        GL_UNSIGNED_BYTE, bytes);
+        glDrawArrays(GL_TRIANGLES, 0, 3);
+    }
+    glFinish();
+    glUseProgram(plain);
+}
+
 static void upload_buffer(int n)
 {
     for (int i = 0; i < n; i++) {
@@ -240,7 +269,7 @@ int main(int argc, char **argv)
     }
     have_context();
     have_target();
-    have_program();
+    have_programs();
     have_texture();
     printf("{\n");
     measure("draw", draws, DRAWS, runs);
@@ -249,6 +278,7 @@ int main(int argc, char **argv)
     measure("draw and finish", draw_finish, 1, SINGLE);
     measure("read one pixel", draw_read, 1, SINGLE);
     measure("texture of 1 MiB", upload_texture, 20, 2 * runs);
+    measure("256 KiB of it, and draw", upload_and_draw, 20, 2 * runs);
     have_buffer();
     measure("buffer of 64 KiB", upload_buffer, 50, 2 * runs);
     printf("  \"renderer\": \"%s\"\n}\n", glGetString(GL_RENDERER));
