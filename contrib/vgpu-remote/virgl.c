@@ -51,8 +51,8 @@ static struct virgl_renderer_callbacks callbacks = {
 
 /*
  * What this transport cannot do must not be offered: memory that GL maps is not memory
- * that a guest could map. And what would be slower: reading back by a command of the
- * stream, for which a guest has more to do than for a transfer.
+ * that a guest could map, and the device takes only those copies apart that go to the
+ * host. A guest that reads back has a transfer for that, which is one command, too.
  */
 static void mask_caps(uint8_t *caps, uint32_t size)
 {

@@ -19,7 +19,7 @@
 
 #include "qemu/processor.h"
 
-#define AWAIT_NS   100000 /* more than two threads take to wake */
+#define AWAIT_NS   250000 /* longer than a thread takes to wake on an idle machine */
 #define PATIENCE   16     /* how many waits are left out at most, for one in vain */
 
 uint32_t vgpu_jobs_completed(VgpuVirgl *v)
