@@ -129,6 +129,16 @@ void budget_release(struct budget *b, uint64_t bytes)
     pthread_mutex_unlock(&b->lock);
 }
 
+uint64_t budget_used(struct budget *b)
+{
+    uint64_t used;
+
+    pthread_mutex_lock(&b->lock);
+    used = b->used;
+    pthread_mutex_unlock(&b->lock);
+    return used;
+}
+
 void budget_trim(struct budget *b)
 {
     pthread_mutex_lock(&b->lock);

@@ -65,6 +65,9 @@ bool budget_charge(struct budget *b, uint64_t bytes);
 /** budget_release: give @bytes back that were charged. */
 void budget_release(struct budget *b, uint64_t bytes);
 
+/** budget_used: bytes that are charged now. */
+uint64_t budget_used(struct budget *b);
+
 /** budget_trim: nothing may be charged for a while: keep no more than a little. */
 void budget_trim(struct budget *b);
 

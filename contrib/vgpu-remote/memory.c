@@ -163,6 +163,20 @@ bool memory_remove(struct memory *m, uint64_t id)
     return b != NULL;
 }
 
+uint64_t memory_bytes(struct memory *m)
+{
+    uint64_t bytes = 0;
+
+    pthread_mutex_lock(&m->lock);
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (struct blob *b = m->buckets[i]; b; b = b->next) {
+            bytes += b->size;
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    return bytes;
+}
+
 struct blob *memory_get(struct memory *m, uint64_t id)
 {
     struct blob *b;

@@ -34,6 +34,9 @@ int memory_add(struct memory *m, uint64_t id, uint64_t *size);
 /** memory_remove: destroy blob @id; false if there is none. */
 bool memory_remove(struct memory *m, uint64_t id);
 
+/** memory_bytes: of all blobs. */
+uint64_t memory_bytes(struct memory *m);
+
 /** memory_get: a reference to blob @id, or NULL if there is none. */
 struct blob *memory_get(struct memory *m, uint64_t id);
 

@@ -45,9 +45,12 @@ struct worker {
 
 /* --- requests -------------------------------------------------------------- */
 
-static void end_worker(const char *why)
+static void end_worker(struct worker *w, const char *why)
 {
-    log_debug("context ends: %s", why);
+    log_debug("context ends: %s; %u objects are left, and %llu bytes beside blobs",
+              why, handles_count(session_handles(w->session)),
+              (unsigned long long)(budget_used(w->budget) -
+                                   memory_bytes(w->memory)));
     _exit(0);
 }
 
@@ -56,7 +59,7 @@ static void reply(struct worker *w, const void *m, int fd)
     int err = proto_send(w->sock, m, fd >= 0 ? &fd : NULL, fd >= 0);
 
     if (err) {
-        end_worker(strerror(-err));
+        end_worker(w, strerror(-err));
     }
 }
 
@@ -126,7 +129,7 @@ static void serve_socket(struct worker *w)
         serve_request(w, &m, fds);
         break;
     case 0:
-        end_worker("closed by the client");
+        end_worker(w, "closed by the client");
         break;
     case -EAGAIN:
         break;
@@ -134,7 +137,7 @@ static void serve_socket(struct worker *w)
         session_fail(w->session, RING_FATAL_PROTOCOL,
                      "a packet on the context's socket is none of the protocol");
     default:
-        end_worker(strerror(-got));
+        end_worker(w, strerror(-got));
     }
 }
 
@@ -180,7 +183,7 @@ static _Noreturn void loop(struct worker *w, int epoll)
         int n = epoll_wait(epoll, &ev, 1, -1);
 
         if (n < 0 && errno != EINTR) {
-            end_worker(strerror(errno));
+            end_worker(w, strerror(errno));
         }
         if (n < 1) {
             continue;

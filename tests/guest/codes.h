@@ -1,6 +1,7 @@
 /*
- * What the generated cases of codes-cases.c need: live objects of two contexts,
- * dead ones, and what is done before and after each call.
+ * What the generated cases of codes-cases.c need: live objects of two contexts and
+ * dead ones (codes-rig.c), and what is done before and after each call: codes.c
+ * tries all in turn, sessions.c any of them.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -28,10 +29,15 @@ struct codes_rig {
     size_t binary_size;
     cl_kernel kernel, scratch; /* with all arguments set, and with none */
     cl_event event, failed;    /* complete, either way */
+    cl_event command; /* of a command that has ended, in a queue that measures */
 };
 
 /* b has another context, and objects of it. */
 extern struct codes_rig a, b;
+extern bool remote; /* whether it is our shim that is called */
+
+void codes_set_up(struct codes_rig *r);
+void codes_tear_down(struct codes_rig *r);
 
 /* Room for what calls return: larger than any of it. */
 extern char scratch[65536], scratch_2[64];
@@ -53,8 +59,6 @@ extern size_t zero, one;
 #define CODES_DECLARE(type) type fresh_##type(void); type dead_##type(void);
 CODES_OBJECTS(CODES_DECLARE)
 cl_event fresh_user_event(void);
-/** command_event: of a command that has ended, in a queue that measures. */
-cl_event command_event(void);
 /** wrong_program: that cannot be built. bare_kernel: without arguments. */
 cl_program wrong_program(void);
 cl_kernel bare_kernel(void);
@@ -62,6 +66,7 @@ void *fresh_svm(void);
 /** mapped: where a.buffer was just mapped to. */
 void *mapped(void);
 void no_op(void);
+extern _Atomic unsigned no_op_calls;
 
 /* Arguments behind pointers; they live until the call has returned. */
 const size_t *triple(size_t x, size_t y, size_t z);
@@ -87,6 +92,11 @@ enum codes_object {
     OBJECT_void,
 };
 void end_with(void *object, enum codes_object kind);
+
+/** codes_release: @o, which the call that was tried has made. */
+void codes_release(void *o, enum codes_object kind);
+/** codes_take_back: release the fresh ones, unless the call, which returned @code, has. */
+void codes_take_back(cl_int code);
 
 /* Generated. */
 void try_all(void);
