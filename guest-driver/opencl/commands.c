@@ -171,3 +171,15 @@ CL_API_ENTRY cl_int CL_API_CALL clGetCommandBufferInfoKHR(
             param_value_size, param_value, param_value_size_ret);
     }
 }
+
+cl_int check_clCommandNDRangeKernelKHR(
+    cl_command_buffer_khr command_buffer, cl_command_queue queue,
+    const cl_ndrange_kernel_command_properties_khr *properties,
+    cl_kernel kernel, cl_uint work_dim, const size_t *offset,
+    const size_t *global, const size_t *local, cl_uint num_sync_points,
+    const cl_sync_point_khr *sync_points, cl_sync_point_khr *sync_point,
+    cl_mutable_command_khr *mutable_handle)
+{
+    return kernel_fits(kernel, command_buffer->queue->device)
+               ? CL_SUCCESS : CL_OUT_OF_RESOURCES;
+}

@@ -181,6 +181,7 @@ CL_API_ENTRY cl_kernel CL_API_CALL clCloneKernel(cl_kernel source,
     memcpy(k->args, source->args, source->arg_count * sizeof(k->args[0]));
     k->arg_count = source->arg_count;
     k->args_missing = source->args_missing;
+    k->local_bytes = source->local_bytes;
     return cl_return(k, CL_SUCCESS, errcode_ret);
 }
 
@@ -295,14 +296,40 @@ static cl_int set_bytes(cl_kernel k, cl_uint index, uint32_t kind, size_t size,
                                                          size, value));
 }
 
+bool kernel_fits(cl_kernel kernel, cl_device_id device)
+{
+    return kernel->local_bytes <= device->local_mem;
+}
+
+static void add_up_local(cl_kernel k)
+{
+    k->local_bytes = 0;
+    for (cl_uint i = 0; i < k->arg_count; i++) {
+        if (k->args[i].accepted == OPENCL_ARG_LOCAL &&
+            __builtin_add_overflow(k->local_bytes, k->args[i].size,
+                                   &k->local_bytes)) {
+            k->local_bytes = SIZE_MAX;
+            return;
+        }
+    }
+}
+
 /* Something was accepted for argument @index, in this form. */
 static void accept(cl_kernel k, cl_uint index, uint32_t kind, size_t size)
 {
     struct kernel_arg *arg = &k->args[index];
+    bool local;
 
     k->args_missing -= !arg->accepted;
+    if (arg->accepted == kind && arg->size == size) {
+        return;
+    }
+    local = kind == OPENCL_ARG_LOCAL || arg->accepted == OPENCL_ARG_LOCAL;
     arg->accepted = kind;
     arg->size = size;
+    if (local) {
+        add_up_local(k);
+    }
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index,

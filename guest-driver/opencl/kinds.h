@@ -34,7 +34,7 @@ struct _cl_device_id {
     cl_device_partition_property *partition;
     cl_device_type type;
     /* What calls are checked against. */
-    cl_ulong max_alloc;
+    cl_ulong max_alloc, local_mem;
     size_t max_group, max_items[3];
     cl_bool images;
     cl_device_svm_capabilities svm;
@@ -159,6 +159,7 @@ struct _cl_kernel {
     struct info_cache cache;
     cl_uint arg_count;
     cl_uint args_missing;
+    size_t local_bytes; /* that its arguments ask for, at most SIZE_MAX */
     struct kernel_arg *args;
     _Atomic(struct launch_limits *) limits; /* a list; only ever grows */
 };
@@ -200,6 +201,12 @@ void command_buffer_finish(void *object);
  * to it. NULL if there is none.
  */
 struct session *cl_session(void);
+
+/**
+ * kernel_fits: whether @device has the local memory that the kernel's arguments ask
+ * for. Some hosts do not look, and end.
+ */
+bool kernel_fits(cl_kernel kernel, cl_device_id device);
 
 /** device_load: what calls on the new device @d are checked against. */
 void device_load(cl_device_id d);

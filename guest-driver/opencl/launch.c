@@ -114,6 +114,8 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(
         err = CL_INVALID_WORK_DIMENSION;
     } else if (local && has_zero(work_dim, local)) {
         err = CL_INVALID_WORK_GROUP_SIZE; /* some hosts divide by it */
+    } else if (!kernel_fits(kernel, queue->device)) {
+        err = CL_OUT_OF_RESOURCES;
     }
     if (err != CL_SUCCESS) {
         return command_end(&c, err);

@@ -89,6 +89,7 @@ void device_load(cl_device_id d)
 
     d->type = device_number(d, CL_DEVICE_TYPE);
     d->max_alloc = device_number(d, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    d->local_mem = device_number(d, CL_DEVICE_LOCAL_MEM_SIZE);
     d->max_group = device_number(d, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     d->svm = device_number(d, CL_DEVICE_SVM_CAPABILITIES) &
              CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;

@@ -150,9 +150,11 @@ static void they_know_what_they_were_made_with(void **state)
 
 static void what_is_wrong_is_said(void **state)
 {
+    const size_t single = 1;
     cl_command_buffer_khr b;
     cl_mem m = buffer_of(0, 64, NULL);
     cl_int err, one = 1;
+    cl_kernel k;
 
     if (!has_them()) {
         ok(clReleaseMemObject(m));
@@ -164,6 +166,15 @@ static void what_is_wrong_is_said(void **state)
     assert_int_equal(f.clCommandFillBufferKHR(b, NULL, NULL, &one, 4, 0, 64, 0,
                                               NULL, NULL, NULL),
                      CL_INVALID_MEM_OBJECT);
+    k = kernel_of("kernel void f(local int *a) { *a = 1; }", "f");
+    ok(clSetKernelArg(k, 0, 1ull << 40, NULL));
+    if (is_remote()) {
+        /* pocl 3.1 would end the program when that is run. */
+        assert_int_equal(f.clCommandNDRangeKernelKHR(
+            b, NULL, NULL, k, 1, NULL, &single, NULL, 0, NULL, NULL, NULL),
+            CL_OUT_OF_RESOURCES);
+    }
+    ok(clReleaseKernel(k));
     ok(f.clFinalizeCommandBufferKHR(b));
     assert_int_equal(f.clCommandFillBufferKHR(b, NULL, m, &one, 4, 0, 64, 0,
                                               NULL, NULL, NULL),

@@ -198,6 +198,45 @@ static void callbacks_are_called(void **state)
     ok(clReleaseMemObject(m));
 }
 
+/* What a callback is about, and what hangs on that, is there when it is called. */
+static void CL_CALLBACK look_closely(cl_event event, cl_int status, void *opaque)
+{
+    cl_command_queue queue = NULL;
+    cl_context context = NULL;
+    cl_event own;
+
+    if (clGetEventInfo(event, CL_EVENT_COMMAND_QUEUE, sizeof(queue), &queue,
+                       NULL) == CL_SUCCESS &&
+        clGetCommandQueueInfo(queue, CL_QUEUE_CONTEXT, sizeof(context),
+                              &context, NULL) == CL_SUCCESS) {
+        own = clCreateUserEvent(context, NULL);
+        if (own && clReleaseEvent(own) == CL_SUCCESS) {
+            hear(event, status, opaque);
+        }
+    }
+}
+
+static void callbacks_outlive_what_the_program_has_released(void **state)
+{
+    struct heard h = { .lock = PTHREAD_MUTEX_INITIALIZER,
+                       .more = PTHREAD_COND_INITIALIZER };
+    cl_context context = clCreateContext(NULL, 1, &rig.device, NULL, NULL, NULL);
+    cl_command_queue queue = clCreateCommandQueue(context, rig.device, 0, NULL);
+    cl_event gate = clCreateUserEvent(context, NULL), done;
+    cl_mem m = clCreateBuffer(context, 0, 64, NULL, NULL);
+
+    ok(clEnqueueFillBuffer(queue, m, "abcd", 4, 0, 64, 1, &gate, &done));
+    ok(clSetEventCallback(done, CL_COMPLETE, look_closely, &h));
+    ok(clFlush(queue));
+    ok(clReleaseEvent(done));
+    ok(clReleaseMemObject(m));
+    ok(clReleaseCommandQueue(queue));
+    ok(clReleaseContext(context));
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    expect_heard(&h, 1);
+    ok(clReleaseEvent(gate));
+}
+
 static void *wait_for_gate(void *event)
 {
     cl_event e = event;
@@ -297,6 +336,7 @@ int main(void)
         cmocka_unit_test(long_wait_lists),
         cmocka_unit_test(profiles_are_in_order),
         cmocka_unit_test(callbacks_are_called),
+        cmocka_unit_test(callbacks_outlive_what_the_program_has_released),
         cmocka_unit_test(a_wait_holds_up_nobody_else),
         cmocka_unit_test(many_threads_at_once),
     };

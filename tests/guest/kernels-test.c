@@ -365,6 +365,35 @@ static void wrong_arguments_are_refused(void **state)
     ok(clReleaseKernel(k));
 }
 
+static void more_local_memory_than_there_is_is_refused(void **state)
+{
+    const char *source = "kernel void f(global int *a, local int *b,"
+                         " local int *c) { *b = 1; *c = 2; *a = *b + *c; }";
+    cl_kernel k = kernel_of(source, "f");
+    cl_mem m = buffer_of(0, 4, NULL);
+    const size_t one = 1, wrong[] = { 1ull << 32, 1ull << 50, SIZE_MAX };
+    cl_ulong all = 0;
+    int three = 3;
+
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof(all), &all,
+                       NULL));
+    ok(clSetKernelArg(k, 0, sizeof(m), &m));
+    ok(clSetKernelArg(k, 1, 16, NULL));
+    for (int i = 0; is_remote() && i < 3; i++) {
+        /* pocl itself takes them, and ends the program. */
+        ok(clSetKernelArg(k, 2, wrong[i], NULL));
+        assert_int_equal(clEnqueueNDRangeKernel(rig.queue, k, 1, NULL, &one,
+                                                NULL, 0, NULL, NULL),
+                         CL_OUT_OF_RESOURCES);
+    }
+    ok(clSetKernelArg(k, 2, all - 16, NULL));
+    ok(clEnqueueNDRangeKernel(rig.queue, k, 1, NULL, &one, NULL, 0, NULL,
+                              NULL));
+    expect_bytes(m, 0, sizeof(three), &three);
+    ok(clReleaseMemObject(m));
+    ok(clReleaseKernel(k));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +408,7 @@ int main(void)
         cmocka_unit_test(binaries_come_back),
         cmocka_unit_test(builds_tell_when_they_end),
         cmocka_unit_test(wrong_arguments_are_refused),
+        cmocka_unit_test(more_local_memory_than_there_is_is_refused),
     };
 
     return cmocka_run_group_tests_name("kernels", tests, rig_up, rig_down);
