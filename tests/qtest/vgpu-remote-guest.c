@@ -11,6 +11,7 @@
 #include "standard-headers/linux/virtio_ring.h"
 
 #define LIMIT_US (10 * G_USEC_PER_SEC)
+#define CURSOR_BYTES 128 /* behind the places */
 
 /* --- life ---------------------------------------------------------------- */
 
@@ -31,8 +32,10 @@ void guest_start(Guest *g, const char *device, const char *more)
     g->qts = start_qemu(device, more);
     pc_alloc_init(&g->alloc, g->qts, ALLOC_NO_FLAGS);
     g->bus = qpci_new_pc(g->qts, &g->alloc);
+    g->mmio = g->bus->mmio_alloc_ptr;
     g->buffers = guest_alloc(&g->alloc,
-                             GUEST_PLACES * (GUEST_REQUEST + GUEST_ANSWER));
+                             GUEST_PLACES * (GUEST_REQUEST + GUEST_ANSWER) +
+                             CURSOR_BYTES);
 }
 
 void guest_stop(Guest *g)
@@ -62,6 +65,7 @@ void guest_drive(Guest *g)
                         1ull << VIRTIO_RING_F_EVENT_IDX;
 
     guest_forget(g);
+    g->bus->mmio_alloc_ptr = g->mmio;
     g->pci = virtio_pci_new(g->bus, &addr);
     g_assert_nonnull(g->pci);
     qvirtio_pci_device_enable(g->pci);
@@ -70,6 +74,7 @@ void guest_drive(Guest *g)
     qvirtio_set_features(&g->pci->vdev, g->features & ~not_ours);
     g->vq = qvirtqueue_setup(&g->pci->vdev, &g->alloc, 0);
     g_assert_cmpuint(g->vq->size, >=, 2 * GUEST_PLACES);
+    g->cursor_vq = qvirtqueue_setup(&g->pci->vdev, &g->alloc, 1);
     qvirtio_set_driver_ok(&g->pci->vdev);
     if (g->features & 1 << VIRTIO_GPU_F_RESOURCE_BLOB) {
         uint64_t size;
@@ -77,7 +82,7 @@ void guest_drive(Guest *g)
         g->window = qpci_iomap(g->pci->pdev, 4, &size);
         g_assert_cmpuint(size, ==, GUEST_HOSTMEM);
     }
-    g->avail = g->used = 0;
+    g->avail = g->used = g->cursors = 0;
     g->answered = 0;
     memset(g->place, 0, sizeof(g->place));
 }
@@ -85,6 +90,7 @@ void guest_drive(Guest *g)
 void guest_forget(Guest *g)
 {
     if (g->pci) {
+        qvirtqueue_cleanup(g->pci->vdev.bus, g->cursor_vq, &g->alloc);
         qvirtqueue_cleanup(g->pci->vdev.bus, g->vq, &g->alloc);
         qvirtio_pci_device_disable(g->pci);
         qvirtio_pci_destructor(&g->pci->obj);
@@ -210,6 +216,26 @@ uint32_t guest_do(Guest *g, int place)
 uint32_t guest_call(Guest *g, const void *request, size_t size)
 {
     return guest_do(g, guest_send(g, request, size, GUEST_ANSWER));
+}
+
+/* Always by the first descriptor: the one before it is done with. */
+void guest_cursor(Guest *g, const void *request, size_t size)
+{
+    uint64_t at = request_at(g, GUEST_PLACES);
+    struct vring_desc desc = { .addr = at, .len = size };
+    gint64 limit = g_get_monotonic_time() + LIMIT_US;
+
+    g_assert(size <= CURSOR_BYTES);
+    qtest_memwrite(g->qts, at, request, size);
+    qtest_memwrite(g->qts, g->cursor_vq->desc, &desc, sizeof(desc));
+    qtest_writew(g->qts, g->cursor_vq->avail + 4 +
+                 2 * (g->cursors % g->cursor_vq->size), 0);
+    g->cursors++;
+    qtest_writew(g->qts, g->cursor_vq->avail + 2, g->cursors);
+    g->pci->vdev.bus->virtqueue_kick(&g->pci->vdev, g->cursor_vq);
+    while (qtest_readw(g->qts, g->cursor_vq->used + 2) != g->cursors) {
+        g_assert_cmpint(g_get_monotonic_time(), <, limit);
+    }
 }
 
 bool guest_is_alive(Guest *g)

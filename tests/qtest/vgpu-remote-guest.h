@@ -1,7 +1,7 @@
 /*
  * A guest's driver for vgpu-remote, as far as its tests need one: it has a
  * control queue, may have many commands open at once, and sees in which order
- * they are answered.
+ * they are answered; and a cursor queue, whose commands have no answers.
  *
  * Places in the queue have their two descriptors and their buffers for good,
  * so that a command costs few accesses and nothing is ever used up.
@@ -21,7 +21,7 @@
 #define GUEST_SLOT    4      /* where the tests plug the device */
 #define GUEST_PLACES  400
 #define GUEST_REQUEST 4096   /* bytes of one at most */
-#define GUEST_ANSWER  512
+#define GUEST_ANSWER  1536
 #define GUEST_HOSTMEM (64u << 20)
 
 typedef struct Guest {
@@ -29,12 +29,13 @@ typedef struct Guest {
     QGuestAllocator alloc;
     QPCIBus *bus;
     QVirtioPCIDevice *pci;
-    QVirtQueue *vq;
+    QVirtQueue *vq, *cursor_vq;
+    uint64_t mmio;     /* where BARs may be mapped, all of them anew */
     QPCIBar window;    /* the memory that blobs are mapped in */
     uint64_t features; /* as offered */
 
     uint64_t buffers;
-    uint16_t avail, used;
+    uint16_t avail, used, cursors;
     unsigned answered; /* commands, since the driver started */
     struct {
         bool open;
@@ -76,6 +77,9 @@ unsigned guest_order(Guest *g, int place);
 
 /** guest_call: send, kick, and wait for an answer without data. */
 uint32_t guest_call(Guest *g, const void *request, size_t size);
+
+/** guest_cursor: a cursor command of @size bytes, taken before it returns. */
+void guest_cursor(Guest *g, const void *request, size_t size);
 
 /** guest_is_alive: whether the device answers GET_DISPLAY_INFO. */
 bool guest_is_alive(Guest *g);
