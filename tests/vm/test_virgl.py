@@ -29,6 +29,7 @@ SIZE = 256
 SCENE = "python3 /mnt/gles_scene.py"
 GPU = "/machine/peripheral/gpu"
 LAST = 15       # of sixteen heads
+X_AT, X_BACKGROUND = (160, 96), (0x33, 0x66, 0x99)      # as in x_window.py
 SOFTWARE = "LIBGL_ALWAYS_SOFTWARE=1 GALLIUM_DRIVER="
 
 
@@ -274,6 +275,22 @@ def test_desktop_is_shown_with_its_client(guest, tmp_path):
         assert eventually(lambda: desktop.is_on(guest, tmp_path), 60, 0.5), "no desktop with a triangle"
     finally:
         desktop.end(guest)
+
+
+def test_x_shows_a_window_and_draws_by_opengl(guest, tmp_path):
+    """The modesetting driver; the background is X's own drawing, the window OpenGL's."""
+    with running(guest, "bash /mnt/x.sh /mnt/x", "x", [""]) as wait:
+        window = picture.of_gl(wait("").read_bytes(), SIZE, SIZE)
+
+        def is_shown():
+            screen = picture.dumped(guest, tmp_path)
+            outside = screen[:, :X_AT[0]]
+            inside = screen[X_AT[1]:X_AT[1] + SIZE, X_AT[0]:X_AT[0] + SIZE]
+            return bool((outside == X_BACKGROUND).all()) and same(inside, window)
+        assert eventually(is_shown, every=0.2), "X does not show its window"
+    picture.assert_alike(window, native(tmp_path / "native"))
+    said = (guest.share / "x.log").read_text()
+    assert said.startswith("virgl (") and "glamor" in said and "virgl" in said.partition("\n")[2], said
 
 
 # --- costs and losses ----------------------------------------------------------------
