@@ -1,4 +1,5 @@
-"""What a guest's program sees when a process of the host dies under it.
+"""What a guest's program sees when a process of the host dies under it, and what
+becomes of a worker when its program dies.
 
 hashcat runs, a worker or the server is killed: the program has to end with an
 OpenCL error, QEMU has to live, and the next program has to compute.
@@ -67,4 +68,18 @@ def test_killed_under_hashcat(guest, host, victim):
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     assert_ends_with_an_error(running, log, killed)
+    assert_the_next_program_computes(guest)
+
+
+@pytest.mark.parametrize("signal_name", ["INT", "KILL"])
+def test_a_kernel_that_never_ends_ends_with_its_program(guest, host, signal_name):
+    log = guest.share / "endless.log"
+    log.unlink(missing_ok=True)
+    guest.output("python3 /mnt/endless.py >/mnt/endless.log 2>&1 & echo $! >/mnt/endless.pid")
+    running = eventually(lambda: log.exists() and "runs" in log.read_text(), 60)
+    assert running, log.read_text()
+    assert len(host.workers()) == 1
+    status, text = guest.output(f"kill -{signal_name} $(cat /mnt/endless.pid); sleep 1; kill -0 $(cat /mnt/endless.pid)")
+    assert status != 0, f"the program lives: {text}"
+    assert eventually(lambda: not host.workers(), 60), "its worker computes on"
     assert_the_next_program_computes(guest)
