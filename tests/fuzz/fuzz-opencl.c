@@ -195,6 +195,7 @@ static void add_region(struct world *w)
 
 static void world_create(struct world *w)
 {
+    static const struct session_api *const apis[VGPU_API_COUNT] = { NULL };
     struct session_params params;
 
     budget_init(&w->budget, -1, MEMORY_MAX);
@@ -203,7 +204,7 @@ static void world_create(struct world *w)
     w->doorbell = eventfd(0, EFD_CLOEXEC);
     params = (struct session_params){
         .sock = -1, .doorbell = w->doorbell, .epoll = w->epoll,
-        .memory = w->memory, .budget = &w->budget,
+        .memory = w->memory, .budget = &w->budget, .apis = apis,
     };
     w->session = session_create(&params);
     fuzz_require(w->memory && w->session);
