@@ -39,7 +39,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 struct vgpu_capset {
     uint32_t magic;            /* VGPU_CAPSET_MAGIC */
     uint32_t protocol_version; /* VGPU_PROTOCOL_VERSION of the device */
-    uint32_t reserved[14];     /* zero */
+    uint64_t memory_max;       /* bytes that a guest's programs can share with the host */
+    uint32_t reserved[12];     /* zero */
 };
 static_assert(sizeof(struct vgpu_capset) == 64, "part of the device's interface");
 

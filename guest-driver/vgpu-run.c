@@ -6,11 +6,14 @@
  *      vgpu-remoted that is started for this one run.
  *   2. A temporary directory gets the ICD loader's configuration, which names our
  *      library alone (and the private server's socket).
- *   3. The program runs; its exit status is ours. Server and directory go away.
+ *   3. The program runs; its exit status is ours. Server and directory go away. If
+ *      we are killed, the next vgpu-remoted takes the directory for one that a
+ *      killed server has left (tempdir.h), and removes it.
  *
  * SPDX-License-Identifier: MIT
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -19,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -71,7 +75,7 @@ static bool ends_within(pid_t pid, unsigned ms)
 
 static void clean_up(void)
 {
-    static const char *const names[] = { "vgpu-remote.icd", "socket" };
+    static const char *const names[] = { "vgpu-remote.icd", "socket", "lock" };
     char path[PATH_MAX + 32];
 
     if (server) {
@@ -163,8 +167,10 @@ static void find_library(const char *name, char *path, size_t n)
 static void make_directory(void)
 {
     const char *tmp = getenv("TMPDIR");
+    char lock[PATH_MAX + 32];
+    int fd;
 
-    snprintf(directory, sizeof(directory) - 32, "%s/vgpu-run.XXXXXX",
+    snprintf(directory, sizeof(directory) - 32, "%s/vgpu-remoted-XXXXXX",
              tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(directory)) {
         int err = errno;
@@ -173,6 +179,12 @@ static void make_directory(void)
         strcpy(wanted, directory);
         directory[0] = '\0';
         fail("no directory %s can be made: %s", wanted, strerror(err));
+    }
+    /* Ours as long as we live; and it is not given to the program. */
+    snprintf(lock, sizeof(lock), "%s/lock", directory);
+    fd = open(lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        fail("%s cannot be locked: %s", lock, strerror(errno));
     }
 }
 

@@ -20,6 +20,7 @@ struct shared_blob {
     struct extent *free; /* a slab's holes, sorted by offset; NULL in a region */
     size_t used;         /* bytes given out */
     bool slab;
+    bool spare;               /* a region that could do without */
     struct shared_blob *next; /* in `doomed` */
     uint32_t tail;            /* the ring's when it was given up */
 };
@@ -70,6 +71,7 @@ struct session {
     struct shared_blob *doomed; /* regions given up; see region_destroy() */
     _Atomic uint32_t doomed_count; /* read without the lock as a hint */
     size_t doomed_bytes;
+    uint64_t spare_bytes; /* of regions that could do without */
 
     /* Under late_lock; the count is a hint. */
     pthread_mutex_t late_lock;

@@ -26,6 +26,8 @@
 /* So many regions given up wait for an answer that comes by itself. */
 #define DOOMED_MAX   16u
 #define DOOMED_BYTES ((size_t)32 << 20)
+/* Objects that could do without a region get one part in so many of the memory. */
+#define SPARE_SHARE 4u
 /* How long a full pool waits for running commands before it gives up. */
 #define FULL_WAIT_MS 2000
 
@@ -400,12 +402,27 @@ bool bulk_find(struct session *s, const void *ptr, size_t size,
     return found;
 }
 
-int region_create(struct session *s, size_t size, struct bulk *b)
+static bool has_room_to_spare(struct session *s, size_t size)
 {
-    struct shared_blob *blob;
+    uint64_t most = s->ops->memory_max(s->transport) / SPARE_SHARE;
+
+    return s->blob_count < BLOBS_MAX / 2 && size <= most &&
+           s->spare_bytes <= most - size;
+}
+
+static int create_region(struct session *s, size_t size, bool spare,
+                         struct bulk *b)
+{
+    struct shared_blob *blob = NULL;
 
     pthread_mutex_lock(&s->pool_lock);
-    blob = size <= VGPU_BLOB_SIZE_MAX ? add_blob(s, size) : NULL;
+    if (size <= VGPU_BLOB_SIZE_MAX && (!spare || has_room_to_spare(s, size))) {
+        blob = add_blob(s, size);
+    }
+    if (blob && spare) {
+        blob->spare = true;
+        s->spare_bytes += blob->blob.size;
+    }
     pthread_mutex_unlock(&s->pool_lock);
     if (!blob) {
         return -1;
@@ -414,6 +431,16 @@ int region_create(struct session *s, size_t size, struct bulk *b)
     b->data = blob->blob.map;
     b->owner = blob;
     return 0;
+}
+
+int region_create(struct session *s, size_t size, struct bulk *b)
+{
+    return create_region(s, size, false, b);
+}
+
+int region_create_spare(struct session *s, size_t size, struct bulk *b)
+{
+    return create_region(s, size, true, b);
 }
 
 void region_bury(struct session *s, uint32_t tail)
@@ -432,6 +459,7 @@ void region_bury(struct session *s, uint32_t tail)
         *at = b->next;
         s->doomed_count--;
         s->doomed_bytes -= b->blob.size;
+        s->spare_bytes -= b->spare ? b->blob.size : 0;
         s->ops->blob_destroy(s->transport, &b->blob);
         free(b);
     }

@@ -206,6 +206,12 @@ void bulk_lend(const struct bulk *b);
  * drops the object must have been sent before.
  */
 int region_create(struct session *s, size_t size, struct bulk *b);
+
+/**
+ * region_create_spare: the same for an object that is just as well without, only
+ * slower: such regions leave most of the memory, and of the blobs, to those that are not.
+ */
+int region_create_spare(struct session *s, size_t size, struct bulk *b);
 void region_destroy(struct session *s, struct bulk *b);
 
 /* --- answers that arrive late ---------------------------------------------- */

@@ -15,7 +15,7 @@
 #define LONG_YIELD_NS 100000u
 /* For how long a machine counts as crowded: longer each time in a row. */
 #define CROWDED_MIN_NS 10000000u
-#define CROWDED_MAX_NS 1000000000u
+#define CROWDED_MAX_NS 100000000u
 
 static _Atomic uint64_t crowded_until;
 static _Atomic uint32_t crowded_ns = CROWDED_MIN_NS;

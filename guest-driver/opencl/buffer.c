@@ -6,6 +6,8 @@
  *   ALLOC_HOST_PTR   in a region that the worker's buffer lies in, too: mapping
  *                    it costs no copy. Small ones, and those for which there is no
  *                    region, are like the rest.
+ *   none of the      where the devices work in the host's memory: large ones in a
+ *   three, COPY_...  region as well, as long as there is plenty of memory for those.
  *   USE_HOST_PTR     on the device; host_ptr is brought up to date by mapping.
  *                    In shared virtual memory: in that, on the device.
  *   else             on the device.
@@ -24,6 +26,8 @@
 
 /* Smaller host-allocated buffers are copied rather than given a blob each. */
 #define REGION_MIN 65536u
+/* So are those whose program has not asked for it, if a copy takes less than a blob. */
+#define SPARE_MIN STREAM_MIN
 /* The host is waited for when a buffer is so large that it might not fit. */
 #define CERTAIN_MAX ((size_t)64 << 20)
 
@@ -42,14 +46,26 @@ static cl_ulong max_alloc(cl_context context)
     return most;
 }
 
+static bool find_region(cl_mem mem)
+{
+    struct session *s = mem->obj.session;
+
+    if (mem->flags & CL_MEM_ALLOC_HOST_PTR) {
+        return mem->size >= REGION_MIN &&
+               region_create(s, mem->size, &mem->region) == 0;
+    }
+    return mem->context->direct && mem->size >= SPARE_MIN &&
+           !(mem->flags & CL_MEM_USE_HOST_PTR) &&
+           region_create_spare(s, mem->size, &mem->region) == 0;
+}
+
 /* Try to have the contents of @mem in memory that both sides see. */
 static bool create_in_region(cl_mem mem, const void *host_ptr, cl_int *err)
 {
     cl_mem_flags flags = mem->flags & ~(cl_mem_flags)MEM_HOST_PTR_FLAGS;
     struct session *s = mem->obj.session;
 
-    if (!(mem->flags & CL_MEM_ALLOC_HOST_PTR) || mem->size < REGION_MIN ||
-        region_create(s, mem->size, &mem->region) < 0) {
+    if (!find_region(mem)) {
         return false;
     }
     if (host_ptr) {

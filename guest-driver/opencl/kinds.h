@@ -53,6 +53,7 @@ struct _cl_context {
     struct cl_object obj;
     cl_device_id *devices;
     cl_uint device_count;
+    bool direct; /* the devices work in the host's memory, as it is */
     cl_uint property_count; /* with the closing zero; 0: none were given */
     cl_context_properties *properties;
     struct callback *destructors; /* under the object lock */

@@ -1,6 +1,9 @@
 /*
  * Reading and writing buffers and images: how a command's data travel.
  *
+ * Of a buffer that lies in memory which we see, where devices work in that memory,
+ * nothing has to travel: it is mapped, copied here, and unmapped.
+ *
  * Little data goes inline, in the message or in the answer. More goes through a
  * piece of the pool, unless the program's memory is shared memory already (a
  * mapped buffer) and has no gaps. A read that is not waited for is copied to where the
@@ -19,6 +22,43 @@
 
 /* What surely fits into a reply beside the fixed part. */
 #define READ_INLINE_MAX (RING_REPLY_SIZE - 64)
+
+/* --- in place --------------------------------------------------------------------- */
+
+/*
+ * Where the stretch that @t is about lies, if it is just to be copied; NULL if not. A
+ * command with an event is made by the host, which takes its times.
+ */
+static char *in_place(const struct transfer *t)
+{
+    return t->mem && !t->mem->image && t->mem->context->direct &&
+           t->box.rows * t->box.slices == 1 && !t->command->event_id
+               ? mem_home(t->mem, t->offset) : NULL;
+}
+
+/* What came before is waited for, as the copy would have. */
+static cl_int copy_in_place(struct transfer *t, char *home, void *ptr, bool write)
+{
+    struct command *c = t->command;
+    cl_map_flags flags = write ? CL_MAP_WRITE_INVALIDATE_REGION : CL_MAP_READ;
+    cl_int err = call_vclEnqueueMapBuffer(c->session, c->queue_id,
+                                          t->mem->obj.id, true, flags,
+                                          t->offset, t->box.row, c->waits,
+                                          c->ids, 0);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    if (write) {
+        memmove(home, ptr, t->box.row);
+    } else {
+        memmove(ptr, home, t->box.row);
+    }
+    return call_vclEnqueueUnmapBuffer(c->session, c->queue_id, t->mem->obj.id,
+                                      t->offset, t->box.row, 0, NULL, 0);
+}
+
+/* --- through the pool --------------------------------------------------------------- */
 
 struct late_read {
     struct late late;
@@ -171,6 +211,9 @@ cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
     if (blocking && bytes <= READ_INLINE_MAX) {
         return read_inline(t, ptr);
     }
+    if (blocking && in_place(t)) {
+        return copy_in_place(t, in_place(t), ptr, false);
+    }
     if (box_is_dense(&t->box) &&
         bulk_find(t->command->session, ptr, bytes, &span)) {
         return t->send(t, blocking, ptr, &span);
@@ -191,6 +234,9 @@ cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr)
     struct bulk piece;
     cl_int err;
 
+    if (blocking && box_bytes(&t->box) > BULK_INLINE_MAX && in_place(t)) {
+        return copy_in_place(t, in_place(t), (void *)ptr, true);
+    }
     if (stream_is_worth_it(t) && bulk_find(s, ptr, t->box.row, &span)) {
         return t->send(t, blocking, (void *)ptr, NULL);
     }

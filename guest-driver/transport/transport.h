@@ -57,6 +57,9 @@ struct transport_ops {
      */
     int (*wait)(struct transport *t, void *ring_map, uint32_t ring,
                 uint32_t seq);
+
+    /* The bytes that all blobs can have; others may have some of them. */
+    uint64_t (*memory_max)(struct transport *t);
 };
 
 extern const struct transport_ops transport_unix;

@@ -42,6 +42,7 @@ struct transport {
     int server;
     int worker;
     int doorbell;
+    uint64_t memory_max;
 
     /* Under lock: requests to the worker, and its answers. */
     pthread_mutex_t lock;
@@ -114,7 +115,8 @@ static int connect_to(const char *path, char *why, size_t n)
 }
 
 /* Exchange versions with the server. */
-static bool greet(int sock, const char *path, char *why, size_t n)
+static bool greet(int sock, const char *path, uint64_t *memory_max, char *why,
+                  size_t n)
 {
     struct proto_hello hello = {
         .type = PROTO_HELLO,
@@ -148,6 +150,7 @@ static bool greet(int sock, const char *path, char *why, size_t n)
             strerror((int)m.welcome.status));
         return false;
     }
+    *memory_max = m.welcome.memory_max;
     return true;
 }
 
@@ -220,7 +223,7 @@ static struct transport *unix_open(const char *address, char *why, size_t n)
         t->events[i] = -1;
     }
     t->server = connect_to(address, why, n);
-    if (t->server < 0 || !greet(t->server, address, why, n) ||
+    if (t->server < 0 || !greet(t->server, address, &t->memory_max, why, n) ||
         !create_context(t, why, n)) {
         unix_close(t);
         return NULL;
@@ -404,6 +407,11 @@ static int unix_wait(struct transport *t, void *ring_map, uint32_t ring,
     return 0;
 }
 
+static uint64_t unix_memory_max(struct transport *t)
+{
+    return t->memory_max;
+}
+
 const struct transport_ops transport_unix = {
     .name = "unix",
     .open = unix_open,
@@ -413,4 +421,5 @@ const struct transport_ops transport_unix = {
     .blob_destroy = unix_blob_destroy,
     .doorbell = unix_doorbell,
     .wait = unix_wait,
+    .memory_max = unix_memory_max,
 };

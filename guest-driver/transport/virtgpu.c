@@ -36,6 +36,7 @@
 
 struct transport {
     int fd;
+    uint64_t memory_max;
 };
 
 /* Like ioctl(), again and again while signals interrupt it; 0 or -errno. */
@@ -75,29 +76,29 @@ static bool has_capset(int fd)
             (1 << VGPU_CAPSET_ID));
 }
 
-/* Whether we and the device behind @fd, at @path, understand each other. */
-static bool check_capset(int fd, const char *path, char *why, size_t n)
+/* Read @capset. Whether we and the device behind @fd, at @path, understand each other. */
+static bool check_capset(int fd, const char *path, struct vgpu_capset *capset,
+                         char *why, size_t n)
 {
-    struct vgpu_capset capset = { 0 };
     struct vg_get_caps get = {
         .cap_set_id = VGPU_CAPSET_ID,
         .cap_set_ver = VGPU_CAPSET_VERSION,
-        .addr = (uint64_t)(uintptr_t)&capset,
-        .size = sizeof(capset),
+        .addr = (uint64_t)(uintptr_t)capset,
+        .size = sizeof(*capset),
     };
     int err = vg_ioctl(fd, VG_IOCTL_GET_CAPS, &get);
 
-    if (err || capset.magic != VGPU_CAPSET_MAGIC) {
+    if (err || capset->magic != VGPU_CAPSET_MAGIC) {
         snprintf(why, n, "the device at '%s' has capset %u, but not with our "
                  "contents (%s, magic %#x): another project's device?", path,
                  VGPU_CAPSET_ID, err ? strerror(-err) : "read",
-                 capset.magic);
+                 capset->magic);
         return false;
     }
-    if (capset.protocol_version != VGPU_PROTOCOL_VERSION) {
+    if (capset->protocol_version != VGPU_PROTOCOL_VERSION) {
         snprintf(why, n, "the device at '%s' has protocol version %u, this "
                  "guest's driver has %u: install the same release on host and "
-                 "guest", path, capset.protocol_version,
+                 "guest", path, capset->protocol_version,
                  VGPU_PROTOCOL_VERSION);
         return false;
     }
@@ -161,6 +162,7 @@ static int open_node(const char *address, char *path, size_t path_n, char *why,
 
 static struct transport *virtgpu_open(const char *address, char *why, size_t n)
 {
+    struct vgpu_capset capset = { 0 };
     struct transport *t;
     char path[256];
     int fd;
@@ -170,7 +172,7 @@ static struct transport *virtgpu_open(const char *address, char *why, size_t n)
     if (fd < 0) {
         return NULL;
     }
-    if (!check_capset(fd, path, why, n) ||
+    if (!check_capset(fd, path, &capset, why, n) ||
         !create_context(fd, path, why, n)) {
         close(fd);
         return NULL;
@@ -182,6 +184,7 @@ static struct transport *virtgpu_open(const char *address, char *why, size_t n)
         return NULL;
     }
     t->fd = fd;
+    t->memory_max = capset.memory_max;
     return t;
 }
 
@@ -305,6 +308,11 @@ static int virtgpu_wait(struct transport *t, void *ring_map, uint32_t ring,
     return 0;
 }
 
+static uint64_t virtgpu_memory_max(struct transport *t)
+{
+    return t->memory_max;
+}
+
 const struct transport_ops transport_virtgpu = {
     .name = "virtgpu",
     .open = virtgpu_open,
@@ -314,4 +322,5 @@ const struct transport_ops transport_virtgpu = {
     .blob_destroy = virtgpu_blob_destroy,
     .doorbell = virtgpu_doorbell,
     .wait = virtgpu_wait,
+    .memory_max = virtgpu_memory_max,
 };

@@ -131,6 +131,7 @@ static uint32_t get_capset(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     if (vr->offers && id == VGPU_CAPSET_ID && version == VGPU_CAPSET_VERSION) {
         answer.ours.magic = VGPU_CAPSET_MAGIC;
         answer.ours.protocol_version = VGPU_PROTOCOL_VERSION;
+        answer.ours.memory_max = VIRTIO_GPU_BASE(vr)->conf.hostmem;
         size = sizeof(answer.ours);
     } else if (v->offers && id == VIRGL_CAPSET_ID &&
                version <= v->caps_version) { /* stock drivers say 0 */

@@ -2,8 +2,9 @@
  * What OpenCL calls cost on whatever device the ICD loader finds first: call
  * rate, launches, transfers, mappings. Prints one JSON object, a key per figure.
  *
- * A figure is the median of several runs of a fixed amount of work, after one
- * run that is not counted. Every result that can be checked is checked: a figure
+ * A figure is the median of many runs of a fixed amount of work, as many as fit into
+ * a time, after a part of that time that is not counted: what counts is the steady
+ * state, not the first page faults, nor what the figure before left behind. Every result that can be checked is checked: a figure
  * of a failing call would be worthless, so any error ends the program.
  *
  * SPDX-License-Identifier: MIT
@@ -21,7 +22,14 @@
 
 #define MIB (1024.0 * 1024.0)
 
-enum { LAUNCHES = 1000, RUNS_MAX = 101, THREADS = 8, IDLE_MAX = 3600 };
+enum {
+    LAUNCHES = 1000, /* calls in a run */
+    RUNS_MIN = 9,
+    RUNS_MAX = 1001,
+    THREADS = 8,
+    MS_MAX = 60000,
+    IDLE_MAX = 3600, /* s */
+};
 
 static cl_context context;
 static cl_device_id device;
@@ -30,7 +38,7 @@ static cl_program program;
 static cl_kernel kernel;
 static cl_mem cell; /* the buffer that the kernel counts in */
 static cl_mem other; /* another, to change the argument to */
-static int runs = 9;
+static long ms = 300; /* for which a figure is measured */
 static const char *only; /* figures whose name contains this */
 static bool first = true;
 
@@ -84,23 +92,34 @@ static void print_figure(const char *name, const char *unit, double value)
 /* What a figure measures: one run; `opaque` is the figure's own. */
 typedef void run_fn(void *opaque);
 
+/* Runs that are not counted: a third of the time of those that are. */
+static void warm_up(run_fn *fn, void *opaque)
+{
+    double end = now_us() + (double)ms * 1e3 / 3;
+
+    do {
+        fn(opaque);
+    } while (now_us() < end);
+}
+
 /* Median time of one run of @fn, in microseconds; 0 if it is not asked for. */
 static double median_us(const char *name, run_fn *fn, void *opaque)
 {
-    double t[RUNS_MAX];
+    double t[RUNS_MAX], start, end;
+    int n = 0;
 
     if (only && !strstr(name, only)) {
         return 0;
     }
-    fn(opaque);
-    for (int i = 0; i < runs; i++) {
-        double start = now_us();
-
+    warm_up(fn, opaque);
+    end = now_us() + (double)ms * 1e3;
+    do {
+        start = now_us();
         fn(opaque);
-        t[i] = now_us() - start;
-    }
-    qsort(t, runs, sizeof(t[0]), compare);
-    return t[runs / 2];
+        t[n++] = now_us() - start;
+    } while (n < RUNS_MIN || (n < RUNS_MAX && start < end));
+    qsort(t, n, sizeof(t[0]), compare);
+    return t[n / 2];
 }
 
 /* A figure in microseconds per call, of @calls calls a run. */
@@ -145,12 +164,12 @@ static void figure_share(const char *name, run_fn *fn)
     if (only && !strstr(name, only)) {
         return;
     }
-    fn(NULL);
+    warm_up(fn, NULL);
     start = now_us();
     busy = clock_us(CLOCK_THREAD_CPUTIME_ID);
-    for (int i = 0; i < runs; i++) {
+    do {
         fn(NULL);
-    }
+    } while (now_us() < start + (double)ms * 1e3);
     busy = clock_us(CLOCK_THREAD_CPUTIME_ID) - busy;
     print_figure(name, "%", 100 * busy / (now_us() - start));
 }
@@ -482,15 +501,15 @@ static void set_up(void)
 
 static void usage(void)
 {
-    printf("usage: vgpu-bench [--runs N] [--only TEXT] [--max-mib N]\n"
+    printf("usage: vgpu-bench [--ms N] [--only TEXT] [--max-mib N]\n"
            "\n"
            "Measures OpenCL calls on the first device and prints JSON.\n"
            "\n"
-           "  --runs N      counted runs of each figure, 1..%d (default 9)\n"
+           "  --ms N        milliseconds for each figure, 1..%d (default 300)\n"
            "  --only TEXT   only figures whose name contains TEXT\n"
            "  --max-mib N   largest transfer in MiB (default 256)\n"
            "  --idle N      measure nothing: launch once, and sleep N seconds\n",
-           RUNS_MAX);
+           MS_MAX);
 }
 
 static long number(const char *option, const char *value, long max)
@@ -518,8 +537,8 @@ int main(int argc, char **argv)
         if (strcmp(argv[i], "--help") == 0) {
             usage();
             return 0;
-        } else if (strcmp(argv[i], "--runs") == 0) {
-            runs = (int)number(argv[i], argv[i + 1], RUNS_MAX);
+        } else if (strcmp(argv[i], "--ms") == 0) {
+            ms = number(argv[i], argv[i + 1], MS_MAX);
             i++;
         } else if (strcmp(argv[i], "--only") == 0 && argv[i + 1]) {
             only = argv[++i];

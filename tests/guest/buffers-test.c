@@ -245,6 +245,57 @@ static void maps_show_and_take(void **state)
     }
 }
 
+/*
+ * A blocking transfer takes its turn in the queue, however it is made: behind slow
+ * kernels that read and write the same large buffers, and in front of later ones.
+ */
+static void transfers_take_their_turn(void **state)
+{
+    const char *source =
+        "kernel void slow(global const int *from, global int *to, int n) {"
+        "    int sum = 0;"
+        "    for (int round = 0; round < 16; round++)"
+        "        for (int i = 0; i < n; i++)"
+        "            sum += from[i] * (round == 15);"
+        "    for (int i = 0; i < n; i++) to[i] = from[i] + sum - sum;"
+        "}";
+    const cl_int n = 1 << 18;
+    const size_t size = (size_t)n * sizeof(cl_int), one = 1;
+    cl_kernel k = kernel_of(source, "slow");
+    char *first = malloc(size), *second = malloc(size), *got = malloc(size);
+    cl_mem from = buffer_of(0, size, NULL), to = buffer_of(0, size, NULL);
+
+    fill_random(first, size, 1);
+    fill_random(second, size, 2);
+    ok(clSetKernelArg(k, 0, sizeof(from), &from));
+    ok(clSetKernelArg(k, 1, sizeof(to), &to));
+    ok(clSetKernelArg(k, 2, sizeof(n), &n));
+    for (int i = 0; i < 5; i++) {
+        ok(clEnqueueWriteBuffer(rig.queue, from, true, 0, size, first, 0, NULL,
+                                NULL));
+        ok(clEnqueueNDRangeKernel(rig.queue, k, 1, NULL, &one, NULL, 0, NULL,
+                                  NULL));
+        /* Not before the kernel has read what was there. */
+        ok(clEnqueueWriteBuffer(rig.queue, from, true, 0, size, second, 0,
+                                NULL, NULL));
+        ok(clEnqueueReadBuffer(rig.queue, to, true, 0, size, got, 0, NULL,
+                               NULL));
+        assert_memory_equal(got, first, size);
+        ok(clEnqueueNDRangeKernel(rig.queue, k, 1, NULL, &one, NULL, 0, NULL,
+                                  NULL));
+        /* Not before the kernel has written it. */
+        ok(clEnqueueReadBuffer(rig.queue, to, true, 0, size, got, 0, NULL,
+                               NULL));
+        assert_memory_equal(got, second, size);
+    }
+    ok(clReleaseMemObject(from));
+    ok(clReleaseMemObject(to));
+    ok(clReleaseKernel(k));
+    free(first);
+    free(second);
+    free(got);
+}
+
 /* A kernel sees what was put into mapped memory, and the map what it made of it. */
 static void kernels_and_maps_share(void **state)
 {
@@ -395,6 +446,7 @@ int main(void)
         cmocka_unit_test(copies_and_fills),
         cmocka_unit_test(parts_are_the_whole),
         cmocka_unit_test(maps_show_and_take),
+        cmocka_unit_test(transfers_take_their_turn),
         cmocka_unit_test(kernels_and_maps_share),
         cmocka_unit_test(mapped_memory_can_be_written_from),
         cmocka_unit_test(destructors_are_called_once),

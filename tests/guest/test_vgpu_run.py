@@ -100,6 +100,20 @@ def test_a_terminated_run_ends_its_program_and_server(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_run_leaves_the_next_removes(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([VGPU_RUN, "sh", "-c", "echo; read line"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, env=environment)
+    process.stdout.readline()
+    process.kill()
+    process.communicate(timeout=10)
+    assert list(tmp_path.iterdir())
+    end = time.monotonic() + 10
+    while list(tmp_path.iterdir()) and time.monotonic() < end:
+        subprocess.run([VGPU_RUN, "true"], env=environment, timeout=100, check=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_that_server_there_is_a_sentence_and_no_platform(run, tmp_path):
     end = run("--server", tmp_path / "nobody", DEVICES)
     assert not end.stdout

@@ -255,6 +255,7 @@ static void capset_is_had_by_id_and_version(void)
                     ==, VIRTIO_GPU_RESP_OK_CAPSET);
     g_assert_cmphex(capset.magic, ==, VGPU_CAPSET_MAGIC);
     g_assert_cmpuint(capset.protocol_version, ==, VGPU_PROTOCOL_VERSION);
+    g_assert_cmpuint(capset.memory_max, ==, GUEST_HOSTMEM);
     for (size_t i = 0; i < ARRAY_SIZE(capset.reserved); i++) {
         g_assert_cmpuint(capset.reserved[i], ==, 0);
     }
