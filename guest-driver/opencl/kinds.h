@@ -74,6 +74,7 @@ struct mapping {
     struct mapping *next;
     void *pointer; /* what the program got */
     cl_map_flags flags;
+    bool blocking;               /* what it read was there when it was made */
     size_t offset, size;         /* of a buffer */
     size_t origin[3], region[3]; /* of an image */
     size_t row_pitch, slice_pitch;

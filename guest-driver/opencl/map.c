@@ -141,12 +141,26 @@ static void free_mapping(struct session *s, struct mapping *m)
     free(m);
 }
 
+void map_abandon(struct session *s, struct mapping *m)
+{
+    bool invalidated = m->flags & CL_MAP_WRITE_INVALIDATE_REGION;
+
+    if (m->staging.data && (m->blocking || invalidated)) {
+        bulk_free(s, &m->staging);
+    } else if (m->staging.data && !(m->flags & CL_MAP_WRITE)) {
+        bulk_free_later(s, &m->staging);
+    } /* else the read may be under way, and nothing will say when it is not */
+    free(m);
+}
+
 static void *map(struct command *c, cl_mem mem, struct mapping *m,
                  bool blocking, cl_int *errcode_ret)
 {
     void *pointer;
-    cl_int err = begin_map(c, mem, m, blocking);
+    cl_int err;
 
+    m->blocking = blocking;
+    err = begin_map(c, mem, m, blocking);
     err = command_end(c, err);
     if (err != CL_SUCCESS) {
         if (m->staging.data) {

@@ -106,10 +106,7 @@ void mem_finish(void *object)
         struct mapping *m = mem->maps;
 
         mem->maps = m->next;
-        if (m->staging.data) {
-            bulk_free(s, &m->staging);
-        }
-        free(m);
+        map_abandon(s, m);
     }
     callback_run(&mem->destructors, mem);
     if (mem->region.data) {

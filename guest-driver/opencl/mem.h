@@ -37,6 +37,9 @@ bool mem_allows(cl_mem mem, bool write);
 /** mem_home: where in shared memory byte @offset of @mem lives; NULL: nowhere. */
 char *mem_home(cl_mem mem, size_t offset);
 
+/** map_abandon: @m, in no list any more, will never be unmapped. */
+void map_abandon(struct session *s, struct mapping *m);
+
 /* --- transfers ---------------------------------------------------------------- */
 
 /*
