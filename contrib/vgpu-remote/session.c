@@ -28,11 +28,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "proto.h"
+#include "spin.h"
 
 #define THREADS_MAX  VGPU_RINGS_MAX /* as many waits as a guest can have, and one */
 #define SPIN_MIN_NS  2000u
@@ -311,39 +311,19 @@ static bool serve(struct session *s, const uint8_t *buf, uint32_t size)
 
 /* --- the threads ----------------------------------------------------------- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#else
-    atomic_signal_fence(memory_order_seq_cst);
-#endif
-}
-
 /* Look for a message for a while. Returns whether one came. */
 static bool spin(struct session *s)
 {
-    uint64_t end = now_ns() + s->spin_ns;
+    struct spin spin = spin_begin(s->spin_ns);
 
     if (!s->may_spin) {
         return false;
     }
     do {
-        for (unsigned i = 0; i < 32; i++) {
-            if (ring_pending(&s->consumer)) {
-                return true;
-            }
-            cpu_relax();
+        if (ring_pending(&s->consumer)) {
+            return true;
         }
-    } while (now_ns() < end);
+    } while (spin_again(&spin));
     return false;
 }
 
@@ -381,7 +361,7 @@ static void wait_for_message(struct session *s)
     if (!ring_sleep(&s->consumer)) {
         return;
     }
-    before = now_ns();
+    before = spin_now();
     while (poll(&pfd, 1, -1) < 0 && errno == EINTR) {
     }
     if (pfd.revents & (POLLERR | POLLNVAL | POLLHUP) ||
@@ -389,9 +369,9 @@ static void wait_for_message(struct session *s)
         session_fail(s, RING_FATAL_PROTOCOL, "the doorbell is no eventfd");
     }
     ring_wake(&s->consumer);
-    if (now_ns() - before < 2 * s->spin_max_ns) {
+    if (spin_now() - before < 2 * s->spin_max_ns) {
         s->spin_ns = s->spin_max_ns;
-    } else if (now_ns() - before < SLEEP_LONG_NS && s->spin_ns > SPIN_MIN_NS) {
+    } else if (spin_now() - before < SLEEP_LONG_NS && s->spin_ns > SPIN_MIN_NS) {
         s->spin_ns /= 2;
     }
 }

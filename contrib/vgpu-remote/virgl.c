@@ -28,10 +28,11 @@
 #include "log.h"
 
 /*
- * A guest that reads back asks again when it has the answer, which takes it this long
- * under an emulated processor; a sleeping worker would add half as much again.
+ * A guest that reads back asks again when it has the answer: after 50 us under an
+ * emulated processor, 150 if it had to sleep. A worker that sleeps by then adds half as
+ * much again.
  */
-#define MESSAGE_SPIN_NS 150000u
+#define MESSAGE_SPIN_NS 250000u
 
 /* The resource that a COPY copies from: no guest's. */
 #define COPY_SOURCE 0x7fffffff
