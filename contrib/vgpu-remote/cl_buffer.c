@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cl.h"
+#include "colour.h"
 #include "opencl_serve.h"
 
 #define HOST_PTR_FLAGS \
@@ -27,15 +28,17 @@ char *buffer_memory(cl_mem buffer)
 
 /*
  * A buffer in memory that we know. A device that works in the host's memory
- * uses it as it is, if it begins at a page and is whole cache lines; and so
- * transfers need not trouble the queue (cl_transfer.c).
+ * uses it as it is, and so transfers need not trouble the queue (cl_transfer.c).
  */
 static cl_mem create_known(struct session *s,
                            const struct clCreateBuffer_args *a,
                            cl_mem_flags flags, cl_int *err)
 {
-    size_t size = (a->size + 4095) & ~(size_t)4095;
-    struct charge *c = size ? charge_create(s, size) : NULL;
+    static _Atomic uint32_t made;
+    size_t colour = colour_next(&made, a->size);
+    size_t size = (colour + a->size + 4095) & ~(size_t)4095;
+    struct charge *c = size >= a->size ? charge_create(s, size) : NULL;
+    char *memory;
 
     *err = CL_MEM_OBJECT_ALLOCATION_FAILURE;
     if (!c) {
@@ -46,12 +49,13 @@ static cl_mem create_known(struct session *s,
         charge_destroy(c);
         return NULL;
     }
+    memory = (char *)c->memory + colour;
     if (a->host_ptr) {
-        memcpy(c->memory, a->host_ptr, a->size);
+        memcpy(memory, a->host_ptr, a->size);
     }
     return charge_bind(c, clCreateBuffer(a->context,
                                          flags | CL_MEM_USE_HOST_PTR, a->size,
-                                         c->memory, err), err);
+                                         memory, err), err);
 }
 
 void serve_clCreateBuffer(struct request *r, struct clCreateBuffer_args *a)

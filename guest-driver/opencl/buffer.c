@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "colour.h"
 #include "opencl_call.h"
 
 /* Smaller host-allocated buffers are copied rather than given a blob each. */
@@ -48,15 +49,23 @@ static cl_ulong max_alloc(cl_context context)
 
 static bool find_region(cl_mem mem)
 {
+    static _Atomic uint32_t made;
     struct session *s = mem->obj.session;
+    size_t colour = mem->context->direct ? colour_next(&made, mem->size) : 0;
+    bool found = false;
 
     if (mem->flags & CL_MEM_ALLOC_HOST_PTR) {
-        return mem->size >= REGION_MIN &&
-               region_create(s, mem->size, &mem->region) == 0;
+        found = mem->size >= REGION_MIN &&
+                region_create(s, colour + mem->size, &mem->region) == 0;
+    } else if (mem->context->direct && mem->size >= SPARE_MIN &&
+               !(mem->flags & CL_MEM_USE_HOST_PTR)) {
+        found = region_create_spare(s, colour + mem->size, &mem->region) == 0;
     }
-    return mem->context->direct && mem->size >= SPARE_MIN &&
-           !(mem->flags & CL_MEM_USE_HOST_PTR) &&
-           region_create_spare(s, mem->size, &mem->region) == 0;
+    if (found) {
+        mem->region.data = (char *)mem->region.data + colour;
+        mem->region.span.offset += colour;
+    }
+    return found;
 }
 
 /* Try to have the contents of @mem in memory that both sides see. */
