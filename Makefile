@@ -16,7 +16,7 @@ help:
 	@echo 'make                 builds everything into build/'
 	@echo 'make run             boots a VM and does real work on the host device in it'
 	@echo 'make check           runs every test; the last line counts them'
-	@echo 'make check-apps      hours: all OpenCL programs in Debian, a thousand ends, data races'
+	@echo 'make check-apps      hours: all OpenCL programs in Debian, piglit, a thousand ends, data races'
 	@echo 'make bench           the same OpenCL and OpenGL figures natively and in VMs'
 	@echo 'make fuzz [SECONDS=N]  the fuzzers, N seconds each'
 	@echo 'make guest-package   a .deb for any Debian guest, in build/'
@@ -56,9 +56,9 @@ run: all guest-package guest deps-tests
 check: deps
 	@scripts/check
 
-check-apps: deps programs
+check-apps: deps all guest
 	@scripts/deps apps
-	@scripts/check --only all-apps,life,tsan
+	@scripts/check --only all-apps,life,piglit,tsan
 
 bench: all guest-package guest deps-tests deps-bench
 	@scripts/bench
