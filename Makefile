@@ -56,9 +56,9 @@ run: all guest-package guest deps-tests
 check: deps
 	@scripts/check
 
-check-apps: deps all guest
+check-apps: deps all guest-package guest
 	@scripts/deps apps
-	@scripts/check --only all-apps,life,piglit,tsan
+	@scripts/check --only all-apps,life,piglit,tsan,unoptimised
 
 bench: all guest-package guest deps-tests deps-bench
 	@scripts/bench

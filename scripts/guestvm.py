@@ -261,7 +261,7 @@ class Guest:
         running: end the guest then, or have timeout(1) in the command.
         """
         script = command if isinstance(command, str) else shlex.join(map(str, command))
-        self._send(script)
+        self._send(self._exports() + script)
         sinks = {self.ports["out"]: stdout or sys.stdout.buffer,
                  self.ports["err"]: stderr or sys.stderr.buffer}
         try:
@@ -274,6 +274,11 @@ class Guest:
         if status is None:
             raise GuestError(f"the VM ended while a command ran; {self.last_words()}")
         return status
+
+    def _exports(self):
+        """What is switched off here is switched off in the guest."""
+        return "".join(f"export {name}={shlex.quote(self.environment[name])}; "
+                       for name in ("VGPU_PERF", "VGPU_CACHE") if name in self.environment)
 
     def _pump(self, sinks, deadline):
         control = self.ports["control"]
