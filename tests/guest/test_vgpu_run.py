@@ -17,6 +17,7 @@ VGPU_RUN = os.environ["VGPU_RUN"]
 REMOTED = os.environ["VGPU_REMOTED"]
 DEVICES = os.environ["VGPU_PROGRAM"]
 BUILDS = os.environ["VGPU_BUILDS"]
+BUFFERS = os.environ["VGPU_BUFFERS"]
 
 
 @pytest.fixture
@@ -35,10 +36,10 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A vgpu-remoted of its own that prints calls; (socket, trace)."""
+def server(request, tmp_path):
+    """A vgpu-remoted of its own that prints calls; (socket, trace). The parameter: options for it."""
     path, trace = tmp_path / "socket", tmp_path / "server-trace"
-    process = subprocess.Popen([REMOTED, "--socket", path, "--trace", trace])
+    process = subprocess.Popen([REMOTED, "--socket", path, "--trace", trace, *getattr(request, "param", [])])
     end = time.monotonic() + 20
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.01)
@@ -129,6 +130,16 @@ def test_both_ends_print_the_same_calls(run, server, tmp_path):
     assert len(lines) > 5
     assert lines == trace.read_text().splitlines()
     assert not [line for line in lines if "malformed" in line]
+
+
+@pytest.mark.parametrize("server", [["--memory", "160M"]], indirect=True)
+def test_buffers_beyond_their_share_are_as_good(run, server):
+    path, trace = server
+    end = run("--server", path, BUFFERS, CMOCKA_MESSAGE_OUTPUT="TAP")
+    assert end.returncode == 0, end.stdout + end.stderr
+    sizes = [int(size) for size in re.findall(r"clCreateBuffer\(.* size=(\d+)", trace.read_text())]
+    assert "vclCreateBufferInBlob(" in trace.read_text()
+    assert max(sizes) >= 16 << 20, "all large buffers found room in regions"
 
 
 def test_stats_are_printed_at_the_end(run):
