@@ -1,7 +1,8 @@
 /*
  * What builds came to, kept in files: a worker has no place to keep what its
  * compiler has made, as the host's OpenCL does for a user natively. Without this
- * every start of a program would compile all its kernels again.
+ * every start of a program would compile all its kernels again. A build is kept at the end
+ * of its program object, with what launches have made the host compile besides.
  *
  * The files are the guest user's own, since they become code in the worker of
  * whoever reads them: no other user's may, and what is found on the host cannot be

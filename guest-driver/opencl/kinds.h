@@ -131,6 +131,7 @@ struct _cl_program {
     uint64_t source_id;           /* of the host's program with the source, if
                                      obj.id is one of a kept binary; else 0 */
     char *log;                    /* of the build that made that binary */
+    bool unkept;                  /* built of its source, and not in a file yet */
     struct callback *destructors; /* under the object lock */
     struct info_cache cache;      /* emptied by a build */
     _Atomic cl_uint kernels;      /* attached to it */
@@ -194,6 +195,8 @@ void queue_finish(void *object);
 void mem_finish(void *object);
 void sampler_finish(void *object);
 void program_finish(void *object);
+/* While the host still has it: keep in a file what building @object came to. */
+void program_keep(void *object);
 void kernel_finish(void *object);
 void event_finish(void *object);
 void command_buffer_finish(void *object);

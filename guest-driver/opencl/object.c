@@ -162,17 +162,19 @@ void cl_object_rebind(void *object, struct session *s, uint64_t id)
 
 /* --- counts ----------------------------------------------------------------- */
 
-/* What each kind does at its end: tell the host, and then its own file. */
+/* What each kind does at its end: what still wants the host, tell it, the rest. */
 static const struct kind {
     cl_int (*drop)(struct session *s, uint64_t id);
     void (*finish)(void *object);
+    void (*before)(void *object); /* or NULL */
 } kinds[] = {
     [OPENCL_cl_device_id] = { call_clReleaseDevice, device_finish },
     [OPENCL_cl_context] = { call_clReleaseContext, context_finish },
     [OPENCL_cl_command_queue] = { call_clReleaseCommandQueue, queue_finish },
     [OPENCL_cl_mem] = { call_clReleaseMemObject, mem_finish },
     [OPENCL_cl_sampler] = { call_clReleaseSampler, sampler_finish },
-    [OPENCL_cl_program] = { call_clReleaseProgram, program_finish },
+    [OPENCL_cl_program] = { call_clReleaseProgram, program_finish,
+                            program_keep },
     [OPENCL_cl_kernel] = { call_clReleaseKernel, kernel_finish },
     [OPENCL_cl_event] = { call_clReleaseEvent, event_finish },
     [OPENCL_cl_command_buffer_khr] = { call_clReleaseCommandBufferKHR,
@@ -183,6 +185,9 @@ static void finish(struct cl_object *o)
 {
     const struct kind *kind = &kinds[o->type];
 
+    if (o->id && kind->before) {
+        kind->before(o);
+    }
     if (o->id) {
         kind->drop(o->session, o->id);
         session_free_id(o->session, o->id);

@@ -360,15 +360,25 @@ static bool use_binary(cl_program p, const char *options)
     return true;
 }
 
-/* Keeps what building @p with @options came to. */
-static void keep_binary(cl_program p, const char *options)
+/*
+ * Not at once: what launches need, pocl compiles at the first one, and it is part of the
+ * binary then. Besides, it makes the binary when it is asked for one, which takes longer
+ * than the build.
+ */
+void program_keep(void *object)
 {
+    cl_program p = object;
+    const char *options = p->options;
     size_t size = 0, log_size = 0, got;
     struct session *s = p->obj.session;
     uint64_t device = p->devices[0]->obj.id;
     unsigned char *binary = NULL;
     char *log = NULL;
 
+    if (!p->unkept) {
+        return;
+    }
+    p->unkept = false;
     if (!build_cache_takes(p, options) ||
         call_clGetProgramInfo(s, p->obj.id, CL_PROGRAM_BINARY_SIZES,
                               sizeof(size), &size, &got) != CL_SUCCESS ||
@@ -499,6 +509,7 @@ CL_API_ENTRY cl_int CL_API_CALL clBuildProgram(
     if (err != CL_SUCCESS) {
         return err;
     }
+    program_keep(program);
     remember_options(program, options);
     forget_binary(program);
     if (!use_binary(program, options)) {
@@ -508,9 +519,7 @@ CL_API_ENTRY cl_int CL_API_CALL clBuildProgram(
             err = call_vclBuildProgram(program->obj.session, program->obj.id,
                                        num_devices, devices ? ids : NULL, sent);
         }
-        if (err == CL_SUCCESS) {
-            keep_binary(program, options);
-        }
+        program->unkept = err == CL_SUCCESS;
         free(sent);
     }
     info_cache_clear(&program->cache);
@@ -574,6 +583,7 @@ CL_API_ENTRY cl_int CL_API_CALL clCompileProgram(
         err = program_ids(num_headers, headers, header_ids);
     }
     if (err == CL_SUCCESS) {
+        program_keep(program);
         remember_options(program, options);
         forget_binary(program);
         err = includes_send(program->obj.session, program->source, options,
