@@ -2,6 +2,7 @@
 
 SPDX-License-Identifier: MIT
 """
+import os
 import re
 import time
 
@@ -24,7 +25,8 @@ def test_doorbells_ring_only_for_sleepers(guest):
     calls, doorbells, naps = stats(text)
     assert calls >= LAUNCHES
     assert doorbells <= naps, f"{doorbells} doorbells for a worker that slept {naps} times"
-    assert doorbells <= calls / 10, f"{doorbells} doorbells for {calls} calls"
+    if "no_spin" not in os.environ.get("VGPU_PERF", ""):    # else it sleeps after each call that it finds
+        assert doorbells <= calls / 10, f"{doorbells} doorbells for {calls} calls"
 
 
 def test_an_idle_vm_uses_no_cpu(guest, host):
