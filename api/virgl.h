@@ -32,6 +32,9 @@
 #define VIRGL_CAPSET_ID     2 /* virtio-gpu's "virgl2" */
 #define VIRGL_CAPS_MAX      RING_REPLY_SIZE
 #define VIRGL_CAPS_SLOT     2 /* START puts the caps into its reply area */
+#define VIRGL_TEXT_SLOT     3 /* ... and why it failed, or VULKAN, a text */
+#define VIRGL_TEXT_MAX      256
+#define VIRGL_GPU_MAX       128 /* of START: the name of a GPU, with its NUL */
 #define VIRGL_DONE_SLOT     1
 #define VIRGL_DONE_ENTRIES  (RING_REPLY_SIZE / 16)
 
@@ -55,6 +58,7 @@ enum virgl_call {
     VIRGL_PUT = 9,
     VIRGL_GET = 10,
     VIRGL_COPY = 11,
+    VIRGL_VULKAN = 12,
     VIRGL_CALLS,
 };
 

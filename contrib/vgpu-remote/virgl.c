@@ -9,9 +9,8 @@
  * talks to a larger one; should a guest crash it, this process ends, and the
  * device says so to the guest and starts another.
  *
- * START makes EGL and GL: on the device's render node if there is one, else on
- * Mesa's software rasterizer, by EGL's surfaceless platform. No window system is
- * asked for.
+ * START makes EGL and GL: on the GPU that the device names, or the first that EGL
+ * finds, or Mesa's software rasterizer. No window system is asked for.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -23,6 +22,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/uio.h>
+#include <unistd.h>
 #include <virglrenderer.h>
 
 #include "log.h"
@@ -42,11 +42,21 @@ struct box { /* as virglrenderer has it, which does not install its own */
 };
 
 static bool started;
+static int node = -1; /* of the GPU that was asked for, until virglrenderer has it */
 
 /* --- the start ----------------------------------------------------------- */
 
+static int take_node(void *session)
+{
+    int fd = node;
+
+    node = -1;
+    return fd;
+}
+
 static struct virgl_renderer_callbacks callbacks = {
     .version = 3,
+    .get_drm_fd = take_node,
     .write_context_fence = virgl_fence_retire,
 };
 
@@ -134,28 +144,69 @@ static bool have_egl(void)
     return ok;
 }
 
+/* For people on both ends. */
+static void tell(struct session *s, const char *text)
+{
+    char *at = session_reply_area(s, VIRGL_TEXT_SLOT);
+
+    snprintf(at, VIRGL_TEXT_MAX, "%s", text);
+    log_line("%s", text);
+}
+
+/* With a render node by GBM, which is what virglrenderer does with one. */
+static int init_renderer(struct session *s)
+{
+    if (node >= 0) {
+        return virgl_renderer_init(s, VIRGL_RENDERER_USE_EGL, &callbacks);
+    }
+    return have_egl() ? virgl_renderer_init(s, VIRGL_RENDERER_USE_EGL |
+                                            VIRGL_RENDERER_USE_SURFACELESS,
+                                            &callbacks) : ENODEV;
+}
+
 static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
+    const char *gpu = wire_get_bytes(in, VIRGL_GPU_MAX);
+    char why[VIRGL_TEXT_MAX];
     int err;
 
-    if (!wire_done(in)) {
+    if (!wire_done(in) || !memchr(gpu, '\0', VIRGL_GPU_MAX)) {
         return -1;
     }
     if (started) {
         return EEXIST;
     }
+    if (!virgl_gpu_choose(gpu, &node, why)) {
+        tell(s, why);
+        return ENODEV;
+    }
     virgl_set_debug_callback(log_renderer);
-    err = have_egl() ? virgl_renderer_init(s, VIRGL_RENDERER_USE_EGL |
-                                           VIRGL_RENDERER_USE_SURFACELESS,
-                                           &callbacks) : ENODEV;
+    err = init_renderer(s);
+    if (node >= 0) {
+        close(take_node(s)); /* it has not been taken */
+    }
     if (err) {
-        log_line("there is no EGL or GL that virglrenderer can use: install a "
-                 "driver, libegl1 and libgl1-mesa-dri say");
+        tell(s, gpu[0] ? "there is no EGL or GL that virglrenderer can use on the "
+                         "GPU that was asked for"
+                       : "there is no EGL or GL that virglrenderer can use: "
+                         "install a driver, libegl1 and libgl1-mesa-dri say");
         return ENODEV;
     }
     started = true;
     err = make_copy_source();
     return err ? err : fill_caps(s, done);
+}
+
+static int vulkan(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    char why[VIRGL_TEXT_MAX];
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    virgl_vulkan_why(why);
+    tell(s, why);
+    return 0;
 }
 
 /* --- contexts ------------------------------------------------------------ */
@@ -385,6 +436,7 @@ static const struct {
     [VIRGL_PUT] = { "PUT", put },
     [VIRGL_GET] = { "GET", get },
     [VIRGL_COPY] = { "COPY", copy },
+    [VIRGL_VULKAN] = { "VULKAN", vulkan },
 };
 
 static enum wire_status serve(struct request *r)

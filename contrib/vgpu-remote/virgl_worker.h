@@ -4,6 +4,8 @@
  * and so what is remembered here is static.
  *
  *   virgl.c           decodes messages (api/virgl.h) and makes the calls
+ *   virgl_gpu.c       which GPU
+ *   virgl_vulkan.c    why guests have no Vulkan
  *   virgl_fence.c     completions, and fences that wait for the GPU
  *   virgl_resource.c  resources, and their bytes
  *
@@ -20,6 +22,28 @@
 
 /* Serves VGPU_API_VIRGL; answers all with WIRE_UNKNOWN if built without. */
 extern const struct session_api virgl_api;
+
+/* --- virgl_gpu.c ---------------------------------------------------------- */
+
+/**
+ * virgl_gpu_choose: have EGL use @gpu, before anything else is asked of it.
+ *
+ * @gpu: "": whatever EGL finds first; "software": none; else the render node or the
+ * device of a GPU, or a link to it.
+ * @fd: gets the render node, open, or -1. It is the caller's.
+ * @why: gets a sentence, of VIRGL_TEXT_MAX bytes at most, if there is no such GPU.
+ *
+ * Returns whether there is one.
+ */
+bool virgl_gpu_choose(const char *gpu, int *fd, char *why);
+
+/* --- virgl_vulkan.c ------------------------------------------------------- */
+
+/**
+ * virgl_vulkan_why: @why gets a sentence, of VIRGL_TEXT_MAX bytes at most, that
+ * says why a guest has no Vulkan. Loads the host's drivers for that.
+ */
+void virgl_vulkan_why(char *why);
 
 /* --- virgl_fence.c ------------------------------------------------------- */
 

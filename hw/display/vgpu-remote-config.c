@@ -102,6 +102,8 @@ void vgpu_remote_describe(Object *obj, VgpuRemote *vr)
           "runs, and is for new contexts then" },
         { "watchdog", "milliseconds that the emulated GPU may take for one step "
           "before it is given up" },
+        { "rendernode", "the GPU of the emulated one: its file, /dev/dri/renderD128 "
+          "say, or software for none; empty: the first that EGL finds" },
         { "server", "unix:PATH of a running vgpu-remoted; empty: a private one, "
           "found by $VGPU_REMOTED, beside this program, or in $PATH" },
         { "hostmem", "bytes of memory that guest programs and the host can share "
@@ -127,6 +129,25 @@ void vgpu_remote_describe(Object *obj, VgpuRemote *vr)
     hostmem->defval = QOBJECT(qnum_from_uint(VGPU_REMOTE_HOSTMEM));
 }
 
+static bool check_gpu(const VgpuRemote *vr, Error **errp)
+{
+    const char *gpu = vr->virgl.gpu ? vr->virgl.gpu : "";
+
+    if (gpu[0] && ((gpu[0] != '/' && strcmp(gpu, "software") != 0) ||
+                   strlen(gpu) >= VIRGL_GPU_MAX)) {
+        error_setg(errp, "rendernode=%s: must be the file of a GPU, such as "
+                   "/dev/dri/renderD128 (at most %d bytes), or software", gpu,
+                   VIRGL_GPU_MAX - 1);
+        return false;
+    }
+    if (gpu[0] && vr->backend == VGPU_BACKEND_REMOTE) {
+        error_setg(errp, "rendernode=%s: not with backend=remote, which has no "
+                   "emulated GPU; leave one of them out", gpu);
+        return false;
+    }
+    return true;
+}
+
 bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
 {
     VirtIOGPUBase *b = VIRTIO_GPU_BASE(vr);
@@ -148,6 +169,9 @@ bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
         hostmem > HOSTMEM_MAX) {
         error_setg(errp, "hostmem=%" PRIu64 ": must be a power of two from 2M "
                    "to 1T, such as 1G", hostmem);
+        return false;
+    }
+    if (!check_gpu(vr, errp)) {
         return false;
     }
     if (vr->backend == VGPU_BACKEND_EMULATION) {

@@ -22,6 +22,7 @@
 #include "hw/display/vgpu-remote.h"
 
 #include "qapi/error.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "trace/trace-hw_display_vgpu_remote.h"
@@ -237,6 +238,30 @@ static void space_signalled(EventNotifier *e)
 
 /* --- the start ----------------------------------------------------------- */
 
+char *vgpu_virgl_text(const void *from, size_t size)
+{
+    char *text = g_strndup(from, size);
+
+    for (char *c = text; *c; c++) {
+        *c = *c < ' ' || *c > '~' || *c == '"' || *c == '\\' ? '?' : *c;
+    }
+    return text;
+}
+
+static char *workers_text(VgpuVirgl *v)
+{
+    return vgpu_virgl_text(ring_reply(v->ring, VIRGL_TEXT_SLOT), VIRGL_TEXT_MAX);
+}
+
+static void start_failed(VgpuRemote *vr)
+{
+    g_autofree char *why = vr->virgl.ring ? workers_text(&vr->virgl) : NULL;
+
+    vgpu_virgl_lose(vr, why && why[0] ? why
+                        : "its worker finds no EGL or OpenGL that "
+                          "virglrenderer can use");
+}
+
 static void start_done(VgpuRemote *vr, VgpuJob *job,
                        const struct virgl_done *done)
 {
@@ -246,8 +271,7 @@ static void start_done(VgpuRemote *vr, VgpuJob *job,
         return; /* lost meanwhile */
     }
     if (done->status || done->b == 0 || done->b > sizeof(v->caps)) {
-        vgpu_virgl_lose(vr, "its worker finds no EGL or OpenGL that "
-                        "virglrenderer can use");
+        start_failed(vr);
         return;
     }
     v->state = VGPU_VIRGL_READY;
@@ -268,13 +292,16 @@ static void staging_ready(VgpuRemote *vr, void *opaque)
 {
     VgpuVirgl *v = &vr->virgl;
     VgpuJob job = { .done = start_done, .wanted = true };
+    char gpu[VIRGL_GPU_MAX] = { 0 };
     VgpuMessage m;
 
     if (!v->ring || !v->staging || !v->staging->map) {
         vgpu_virgl_lose(vr, "its worker has no memory");
         return;
     }
-    if (send_message(vr, &m, 0, &job)) {
+    pstrcpy(gpu, sizeof(gpu), v->gpu ? v->gpu : "");
+    if (send_message(vr, &m, sizeof(gpu), &job)) {
+        wire_put_bytes(&m.out, gpu, sizeof(gpu));
         vgpu_virgl_end(vr, &m, VIRGL_START);
     }
 }
@@ -386,34 +413,72 @@ lost:
     return false;
 }
 
+static void vulkan_done(VgpuRemote *vr, VgpuJob *job,
+                        const struct virgl_done *done)
+{
+    VgpuVirgl *v = &vr->virgl;
+
+    v->looking = false;
+    if (done->status == 0 && v->ring) {
+        v->no_vulkan = workers_text(v);
+    }
+}
+
+/* The last that a worker is asked: whatever its host's drivers do then, we have all. */
+static void ask_about_vulkan(VgpuRemote *vr)
+{
+    VgpuJob job = { .done = vulkan_done, .wanted = true };
+    VgpuMessage m;
+
+    if (vgpu_virgl_try(vr, &m, 0, &job)) {
+        vr->virgl.looking = true;
+        vgpu_virgl_end(vr, &m, VIRGL_VULKAN);
+    }
+}
+
+/* For something that the worker does, in the middle of QEMU's start. */
+static void wait_for_worker(VgpuRemote *vr, int64_t end)
+{
+    VgpuVirgl *v = &vr->virgl;
+    struct pollfd fds[] = {
+        { .fd = v->sock, .events = POLLIN },
+        { .fd = event_notifier_get_fd(&v->done), .events = POLLIN },
+    };
+
+    if (poll(fds, ARRAY_SIZE(fds), end - now_ms()) > 0) {
+        if (fds[0].revents) {
+            readable(vr);
+        } else {
+            done_signalled(&v->done);
+        }
+    }
+}
+
 bool vgpu_virgl_probe(VgpuRemote *vr, Error **errp)
 {
     VgpuVirgl *v = &vr->virgl;
     int64_t end = now_ms() + VGPU_VIRGL_START_MS;
 
+    v->probing = true;
     v->why = NULL;
     if (!start(vr, errp)) {
+        v->probing = false;
         return false;
     }
     while (v->state == VGPU_VIRGL_STARTING && now_ms() < end) {
-        struct pollfd fds[] = {
-            { .fd = v->sock, .events = POLLIN },
-            { .fd = event_notifier_get_fd(&v->done), .events = POLLIN },
-        };
-
-        if (poll(fds, ARRAY_SIZE(fds), end - now_ms()) > 0) {
-            if (fds[0].revents) {
-                readable(vr);
-            } else {
-                done_signalled(&v->done);
-            }
-        }
+        wait_for_worker(vr, end);
     }
     if (v->state != VGPU_VIRGL_READY) {
         error_setg(errp, "%s", v->why ? v->why : "its worker does not answer");
+    } else {
+        ask_about_vulkan(vr);
+    }
+    while (v->looking && now_ms() < end) {
+        wait_for_worker(vr, end);
     }
     g_clear_pointer(&v->why, g_free);
     vgpu_virgl_lose(vr, NULL);
+    v->probing = false;
     return v->caps_size != 0;
 }
 
@@ -446,7 +511,6 @@ static void report(VgpuRemote *vr, const char *text)
 void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
 {
     VgpuVirgl *v = &vr->virgl;
-    bool probing = v->caps_size == 0;
 
     if (v->state == VGPU_VIRGL_OFF) {
         return;
@@ -472,7 +536,7 @@ void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
     g_clear_pointer(&v->staging, vgpu_memory_unref);
     g_clear_pointer(&v->ring_memory, vgpu_memory_unref);
     v->ring = NULL;
-    if (text && probing) {
+    if (text && v->probing) {
         g_free(v->why);
         v->why = g_strdup(text);
     } else if (text) {
@@ -614,4 +678,5 @@ void vgpu_virgl_finish(VgpuRemote *vr)
     g_clear_pointer(&vr->virgl.resources, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.twins, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.watchdog, timer_free);
+    g_clear_pointer(&vr->virgl.no_vulkan, g_free);
 }

@@ -346,21 +346,18 @@ char *vgpu_virgl_status(VgpuRemote *vr)
         [VGPU_VIRGL_READY] = "ready",
     };
     VgpuVirgl *v = &vr->virgl;
-    char renderer[65] = { 0 };
+    bool named = v->caps_size >= VIRGL_CAPS_RENDERER + 64;
+    g_autofree char *renderer = named ? vgpu_virgl_text(
+        v->caps + VIRGL_CAPS_RENDERER, 64) : g_strdup("");
 
-    if (v->caps_size >= VIRGL_CAPS_RENDERER + 64) {
-        memcpy(renderer, v->caps + VIRGL_CAPS_RENDERER, 64);
-        for (char *c = renderer; *c; c++) {
-            *c = *c < ' ' || *c > '~' || *c == '"' || *c == '\\' ? '?' : *c;
-        }
-    }
     return g_strdup_printf(
         "{\"remote\": {\"offered\": %s, \"contexts\": %u, \"blobs\": %u}, "
         "\"emulation\": {\"offered\": %s, \"worker\": \"%s\", \"executor\": "
         "\"%s\", \"contexts\": %u, \"resources\": %u, \"commands\": %" PRIu64
-        ", \"held\": %u, \"resets\": %" PRIu64 "}}",
+        ", \"held\": %u, \"resets\": %" PRIu64 ", \"vulkan\": \"%s\"}}",
         vr->offers ? "true" : "false", count_contexts(vr),
         g_hash_table_size(vr->blobs), v->offers ? "true" : "false",
         v->given_up ? "given up" : states[v->state], renderer, v->contexts,
-        g_hash_table_size(v->resources), v->commands, v->n_held, v->resets);
+        g_hash_table_size(v->resources), v->commands, v->n_held, v->resets,
+        v->no_vulkan ? v->no_vulkan : "");
 }

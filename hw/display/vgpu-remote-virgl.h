@@ -167,8 +167,10 @@ struct VgpuVirgl {
     /* constant after realize */
     bool offers; /* whether the guest is offered virgl2 */
     uint32_t hang_ms;
+    char *gpu;  /* "rendernode": which one draws; NULL or empty: any */
     uint32_t caps_version, caps_size;
     uint8_t caps[VIRGL_CAPS_MAX];
+    char *no_vulkan; /* why; NULL: nobody knows */
 
     /* the worker */
     VgpuVirglState state;
@@ -178,7 +180,9 @@ struct VgpuVirgl {
     VgpuMemory *ring_memory;
     void *ring; /* its map, once it is a ring */
     struct ring_producer producer;
-    char *why;  /* what vgpu_virgl_probe() came to */
+    bool probing; /* see vgpu_virgl_probe() */
+    char *why;    /* what that came to */
+    bool looking; /* for Vulkan: the worker has yet to say */
     QSIMPLEQ_HEAD(, VgpuMemory) asked;
     uint64_t next_memory;
 
@@ -221,11 +225,17 @@ struct VgpuVirgl {
 /* --- the worker: vgpu-remote-virgl-link.c -------------------------------- */
 
 /**
- * vgpu_virgl_probe: have a worker, ask for its caps, and let it go again: no
- * guest has to wait for a renderer when its driver asks what there is. Waits, with
- * a limit; only for realize. Returns false and says why there is none.
+ * vgpu_virgl_probe: have a worker, ask for its caps and about Vulkan, and let it go
+ * again: no guest has to wait for a renderer when its driver asks what there is. Waits,
+ * with a limit; only for realize. Returns false and says why there is none.
  */
 bool vgpu_virgl_probe(VgpuRemote *vr, Error **errp);
+
+/**
+ * vgpu_virgl_text: a copy of a text of @size bytes at most, in memory that may change
+ * at any time: printable, and as it is within JSON. The caller frees it.
+ */
+char *vgpu_virgl_text(const void *from, size_t size);
 
 /**
  * vgpu_virgl_begin: begin a message with @payload bytes behind its token.

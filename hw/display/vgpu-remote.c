@@ -411,19 +411,29 @@ static bool start_server(VgpuRemote *vr, Error **errp)
     return true;
 }
 
-/* Whether there is an emulated GPU, which the user may have asked for. */
-static void probe_virgl(VgpuRemote *vr)
+/*
+ * Whether there is an emulated GPU. Returns false only where the user named one, and
+ * that cannot be had.
+ */
+static bool probe_virgl(VgpuRemote *vr, Error **errp)
 {
     Error *err = NULL;
 
     if (vr->backend == VGPU_BACKEND_REMOTE) {
-        return;
+        return true;
     }
     vr->virgl.offers = vr->server_sock >= 0 && vgpu_virgl_probe(vr, &err);
+    if (!vr->virgl.offers && vr->virgl.gpu && vr->virgl.gpu[0]) {
+        error_setg(errp, "rendernode=%s: %s", vr->virgl.gpu,
+                   err ? error_get_pretty(err) : "there is no server to ask for it");
+        error_free(err);
+        return false;
+    }
     if (err) {
         warn_reportf_err(err, "vgpu-remote: the guest's own driver has 2D only, "
                          "there is no emulated GPU: ");
     }
+    return true;
 }
 
 static void finish_parts(VgpuRemote *vr)
@@ -449,9 +459,10 @@ static void realize(DeviceState *dev, Error **errp)
     vgpu_virgl_init(vr);
     vgpu_contexts_init(vr);
     vgpu_blobs_init(vr);
-    probe_virgl(vr);
-    g->parent_obj.virtio_config.num_capsets = vr->offers + vr->virgl.offers;
-    virtio_gpu_device_realize(dev, errp);
+    if (probe_virgl(vr, errp)) {
+        g->parent_obj.virtio_config.num_capsets = vr->offers + vr->virgl.offers;
+        virtio_gpu_device_realize(dev, errp);
+    }
     if (*errp) {
         vgpu_server_close(vr);
         finish_parts(vr);
@@ -516,6 +527,7 @@ static const Property properties[] = {
     DEFINE_PROP_STRING("server", VgpuRemote, server),
     DEFINE_PROP_UINT32("watchdog", VgpuRemote, virgl.hang_ms,
                        VGPU_VIRGL_HANG_MS),
+    DEFINE_PROP_STRING("rendernode", VgpuRemote, virgl.gpu),
 };
 
 static char *get_status(Object *obj, Error **errp)

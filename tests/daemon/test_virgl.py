@@ -2,8 +2,13 @@
 
 SPDX-License-Identifier: MIT
 """
+import ctypes
 import errno
+import glob
+import json
 import os
+import re
+import shutil
 import signal
 import struct
 
@@ -194,7 +199,7 @@ def test_mistakes_are_answered_and_cost_nothing(worker):
     assert worker.fence(9) != 0
     assert worker.call(SUBMIT, 9, 4, data=b"\0\0\0\0")[0] != 0
     assert worker.call(SUBMIT, 0, 4, data=b"\0\0\0\0")[0] != 0
-    assert worker.call(START)[0] != 0, "a second one"
+    assert worker.start()[0] != 0, "a second one"
     box = (0, 0, 0, 64, 64, 1)
     assert worker.transfer(PUT, 1, 5, box, 256, 64 * 256) != 0, "it is not attached"
     worker.send(ATTACH, 1, 5)
@@ -221,7 +226,7 @@ def test_a_broken_stream_costs_its_context_alone(worker):
     assert worker.fence(2) == 0
 
 
-@pytest.mark.parametrize("call, items", [(0, ()), (12, ()), (START, (1,)), (SUBMIT, (1, 3)), (SUBMIT, (1, 400)),
+@pytest.mark.parametrize("call, items", [(0, ()), (13, ()), (START, (1,)), (virgl.VULKAN, (1,)), (SUBMIT, (1, 3)), (SUBMIT, (1, 400)),
                                          (GET, (1, 2, 3)), (SUBMIT, ()), (ATTACH, (1 << 32, 1))])
 def test_what_cannot_be_decoded_ends_the_worker(worker, call, items):
     worker.send(call, *items)
@@ -261,8 +266,96 @@ def test_host_without_opengl_says_so(start, monkeypatch):
     monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", "/nonexistent")
     server = start()
     with server.client() as client, Virgl(client, start=False) as worker:
-        assert worker.call(START)[0] == errno.ENODEV
+        assert worker.start()[0] == errno.ENODEV
+        assert "there is no EGL" in worker.text()
+        assert worker.start("software")[0] == errno.ENODEV
     vgpu.wait_until(lambda: "there is no EGL" in server.log())
+
+
+# --- which GPU ----------------------------------------------------------------------
+
+def renderer(worker):
+    return worker.caps[696:760].split(b"\0")[0].decode()
+
+
+def test_software_can_be_asked_for(client):
+    with Virgl(client, gpu="software") as worker:
+        assert re.search("(?i)llvmpipe|softpipe|swrast", renderer(worker)), renderer(worker)
+        assert worker.context(1) == 0 and worker.fence(1) == 0
+
+
+@pytest.mark.parametrize("gpu", ["/dev/dri/renderD200", "/dev/null", "/etc/passwd", "Software", "x" * 127])
+def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(server, client, gpu):
+    with Virgl(client, start=False) as worker:
+        assert worker.start(gpu) == (errno.ENODEV, 0, 0)
+        assert worker.text().startswith(f"there is no GPU {gpu}; there is ") and "software" in worker.text()
+        vgpu.wait_until(lambda: worker.text() in server.log())
+        assert worker.context(1) == errno.ENODEV, "it has not started"
+        assert worker.start("software")[0] == 0
+
+
+def test_a_name_of_a_gpu_must_end(client):
+    with Virgl(client, start=False) as worker:
+        worker.send(START, data=b"x" * virgl.GPU_MAX)
+        worker.worker.wait_lost()
+
+
+def test_a_render_node_draws(client):
+    nodes = sorted(glob.glob("/dev/dri/renderD*"))
+    if not nodes:
+        pytest.skip("this machine has no render node")
+    with Virgl(client, gpu=nodes[0]) as worker:
+        assert worker.context(1) == 0 and worker.fence(1) == 0
+
+
+# --- no Vulkan ----------------------------------------------------------------------
+
+def has_venus():
+    library = ctypes.CDLL("libvirglrenderer.so.1")
+    version, size = ctypes.c_uint32(), ctypes.c_uint32()
+    library.virgl_renderer_get_cap_set(4, ctypes.byref(version), ctypes.byref(size))
+    return size.value > 0
+
+
+@pytest.fixture
+def with_vulkan(start, monkeypatch, tmp_path):
+    """A function that starts a server whose host has a Vulkan driver with some devices; "": no driver."""
+    def start_one(devices):
+        driver = tmp_path / "driver"
+        driver.mkdir()
+        shutil.copy(os.environ["VGPU_FAKE_VULKAN"], driver / "fake.so")
+        (driver / "fake.json").write_text(json.dumps({
+            "file_format_version": "1.0.0", "ICD": {"library_path": str(driver / "fake.so"), "api_version": "1.0.0"}}))
+        monkeypatch.setenv("VK_ICD_FILENAMES", str(driver / "fake.json") if devices else "/nonexistent")
+        monkeypatch.setenv("FAKE_VULKAN", devices)
+        return start("--readable", str(driver))
+    return start_one
+
+
+@pytest.mark.parametrize("devices, want", [
+    ("", "this host has no driver for it"), ("0", "this host's driver for it finds no GPU"),
+    ("1", 'virglrenderer and this host (a fake "GPU") have it, but vgpu-remote does not serve it yet'),
+    ("2", 'virglrenderer and this host (a fake "GPU") have it, but vgpu-remote does not serve it yet')])
+def test_why_there_is_no_vulkan_is_one_line_of_the_log(with_vulkan, devices, want):
+    server = with_vulkan(devices)
+    want = want if has_venus() else "this virglrenderer is built without it"
+    with server.client() as client, Virgl(client) as worker:
+        before = server.log()
+        assert worker.call(virgl.VULKAN) == (0, 0, 0)
+        assert worker.text().startswith(f"no Vulkan (Venus) for guests: {want}"), worker.text()
+        vgpu.wait_until(lambda: worker.text() in server.log())
+        assert server.log()[len(before):].count("\n") == 1, server.log()
+        assert worker.context(1) == 0 and worker.fence(1) == 0
+
+
+def test_a_vulkan_driver_that_crashes_ends_its_worker_alone(with_vulkan):
+    if not has_venus():
+        pytest.skip("this virglrenderer has no Venus, so that no driver is loaded")
+    server = with_vulkan("crash")
+    with server.client() as client, Virgl(client) as one, Virgl(client) as other:
+        one.send(virgl.VULKAN)
+        vgpu.wait_until(lambda: len(server.workers()) == 1)
+        assert other.context(1) == 0 and other.fence(1) == 0
 
 
 def test_opencl_context_serves_no_virgl(context):

@@ -9,8 +9,9 @@ import vgpu
 
 API = 2
 (START, CONTEXT_CREATE, CONTEXT_DESTROY, ATTACH, DETACH, RESOURCE_CREATE, RESOURCE_UNREF, SUBMIT, PUT,
- GET, COPY) = range(1, 12)
-CAPS_SLOT, DONE_SLOT, ENTRIES = 2, 1, 256
+ GET, COPY, VULKAN) = range(1, 13)
+CAPS_SLOT, DONE_SLOT, TEXT_SLOT, ENTRIES = 2, 1, 3, 256
+GPU_MAX = 128
 STAGING = 2
 
 BUFFER, TEXTURE_1D, TEXTURE_2D, TEXTURE_3D, TEXTURE_CUBE = range(5)
@@ -40,7 +41,7 @@ def clear_stream(resource, rgba):
 class Virgl:
     """The device's end of a virgl worker."""
 
-    def __init__(self, client, staging=1 << 20, ring=16 << 20, start=True):
+    def __init__(self, client, staging=1 << 20, ring=16 << 20, start=True, gpu=""):
         client.next += 1
         self.worker = vgpu.Context(client, client.next, "vm", ring, kind=vgpu.VIRGL_CREATE)
         self.memory = self.worker.blob(STAGING, staging)
@@ -48,8 +49,8 @@ class Virgl:
         self.done = 0
         self.caps = None
         if start:
-            status, version, size = self.call(START)
-            assert status == 0
+            status, version, size = self.start(gpu)
+            assert status == 0, self.text()
             at = vgpu.REPLY_OFFSET + CAPS_SLOT * vgpu.REPLY_SIZE
             self.version, self.caps = version, bytes(self.worker.ring[at:at + size])
 
@@ -76,6 +77,14 @@ class Virgl:
         token, *rest = self.wait()
         assert token == self.token
         return tuple(rest)
+
+    def start(self, gpu=""):
+        return self.call(START, data=gpu.encode().ljust(GPU_MAX, b"\0"))
+
+    def text(self):
+        """What the worker has to say about that."""
+        at = vgpu.REPLY_OFFSET + TEXT_SLOT * vgpu.REPLY_SIZE
+        return bytes(self.worker.ring[at:at + 256]).split(b"\0")[0].decode()
 
     def context(self, number, name="test"):
         return self.call(CONTEXT_CREATE, number, data=name.encode().ljust(64, b"\0"))[0]

@@ -335,6 +335,19 @@ void *(*epoxy_eglGetPlatformDisplayEXT)(unsigned, void *,
 unsigned (*epoxy_eglInitialize)(void *, int *, int *) = initialize;
 unsigned (*epoxy_eglTerminate)(void *) = terminate;
 
+bool virgl_gpu_choose(const char *gpu, int *fd, char *why)
+{
+    *fd = -1;
+    memcpy(why, "none", 5);
+    return !gpu[0];
+}
+
+void virgl_vulkan_why(char *why)
+{
+    memset(why, 'x', VIRGL_TEXT_MAX - 1);
+    why[VIRGL_TEXT_MAX - 1] = '\0';
+}
+
 /* --- one input ----------------------------------------------------------- */
 
 /* A call, its items by a byte each (so that ids meet), and bytes behind them. */
@@ -352,6 +365,10 @@ static void send(struct session *s, struct fuzz_input *in)
         uint8_t kind = fuzz_u8(in);
 
         items[i] = kind == 255 ? (uint64_t)fuzz_u32(in) << (kind % 33) : kind;
+    }
+    if (r.header.call == VIRGL_START) {
+        fuzz_bytes(in, items + n + 1, VIRGL_GPU_MAX);
+        n += VIRGL_GPU_MAX / 8;
     }
     if (r.header.call == VIRGL_CONTEXT_CREATE || r.header.call == VIRGL_SUBMIT) {
         fuzz_bytes(in, items + n + 1, 64);
@@ -384,9 +401,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input in = { data, size };
     struct session *s = (struct session *)ring;
     struct request begin = { .session = s, .header.call = VIRGL_START };
-    uint64_t none = 0;
+    uint64_t none[1 + VIRGL_GPU_MAX / 8] = { 0 };
 
-    wire_in_init(&begin.in, &none, sizeof(none));
+    wire_in_init(&begin.in, none, sizeof(none));
     virgl_api.serve(&begin);
     if (setjmp(the_end) == 0) {
         while (in.left) {

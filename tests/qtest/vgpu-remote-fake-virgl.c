@@ -59,6 +59,8 @@ void fake_virgl_begin(Fake *f, FakeVirgl *v)
     v->message = g_malloc(ring_message_max(v->consumer.size));
     v->staging = make_blob(v, VIRGL_STAGING, &size);
     fake_virgl_take(v, VIRGL_START);
+    memcpy(v->gpu, wire_get_bytes(&v->in, sizeof(v->gpu)), sizeof(v->gpu));
+    g_assert_true(wire_done(&v->in));
 }
 
 void fake_virgl(Fake *f, FakeVirgl *v)
@@ -132,6 +134,9 @@ static void *serve_probe(void *opaque)
 
     fake_welcome(f);
     fake_virgl(f, &v);
+    fake_virgl_take(&v, VIRGL_VULKAN);
+    strcpy(ring_reply(v.ring, VIRGL_TEXT_SLOT), FAKE_WHY);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
     g_assert_true(fake_is_closed(v.sock));
     fake_virgl_die(&v);
     return NULL;

@@ -12,6 +12,7 @@
 
 #define FAKE_CAPS 1376 /* bytes, all of them FAKE_CAP */
 #define FAKE_CAP  0x5a
+#define FAKE_WHY  "no \"Vulkan\"\n"
 
 typedef struct FakeVirgl {
     int sock, doorbell;
@@ -24,6 +25,7 @@ typedef struct FakeVirgl {
     struct wire_header *header;
     struct wire_in in; /* behind its token */
     uint32_t token;
+    char gpu[VIRGL_GPU_MAX]; /* that START asked for */
 } FakeVirgl;
 
 /** fake_virgl: take a worker's creation, and start it up. */

@@ -139,6 +139,9 @@ static void bad_properties_are_refused_with_what_is_right(void)
         { "hostmem", "0", "power of two" },
         { "hostmem", "4P", "power of two from 2M to 1T" },
         { "blob", "on", "leave it out" },
+        { "rendernode", "renderD128", "must be the file of a GPU" },
+        { "rendernode", "/dev/dri/renderD128,backend=remote",
+          "not with backend=remote" },
         { "max_outputs", "0", "1 to 16" },
         { "max_outputs", "17", "1 to 16" },
     };

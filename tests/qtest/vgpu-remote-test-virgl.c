@@ -1057,6 +1057,102 @@ static void reset_forgets_everything(void)
     fake_virgl_die(&v);
 }
 
+/* --- which GPU, and no Vulkan --------------------------------------------- */
+
+static void worker_is_told_which_gpu(void)
+{
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    g_assert_cmpstr(v.gpu, ==, "");
+    stop(&t, &v);
+    test_start_virgl(&t, "backend=auto,rendernode=software");
+    add_context(&t, 1, &v, true);
+    g_assert_cmpstr(v.gpu, ==, "software");
+    stop(&t, &v);
+}
+
+static void *refuse_gpu(void *opaque)
+{
+    FakeVirgl v;
+
+    fake_welcome(opaque);
+    fake_virgl_begin(opaque, &v);
+    strcpy(ring_reply(v.ring, VIRGL_TEXT_SLOT), "there is none of that name");
+    fake_virgl_complete(&v, v.token, ENODEV, 0, 0);
+    g_assert_true(fake_is_closed(v.sock));
+    fake_virgl_die(&v);
+    return NULL;
+}
+
+/* By name it must be had; without one, there is 2D. */
+static void gpu_that_cannot_be_had_refuses_the_device(void)
+{
+    Test t;
+
+    for (int named = 0; named < 2; named++) {
+        g_autofree char *line = NULL, *said = NULL;
+        GThread *thread;
+
+        fake_start(&t.f);
+        guest_start(&t.g, NULL, NULL);
+        thread = g_thread_new("refuse", refuse_gpu, &t.f);
+        line = g_strdup_printf("device_add vgpu-remote,id=gpu,addr=%d,%s%s",
+                               GUEST_SLOT, t.f.option,
+                               named ? ",rendernode=/dev/dri/nine" : "");
+        said = qtest_hmp(t.g.qts, "%s", line);
+        g_thread_join(thread);
+        g_test_message("%s", said);
+        g_assert_true(!strstr(said, "rendernode=/dev/dri/nine: there is none of "
+                                    "that name") == !named);
+        guest_stop(&t.g);
+        fake_stop(&t.f);
+    }
+}
+
+static void why_there_is_no_vulkan_is_in_the_status(void)
+{
+    g_autofree char *status = NULL;
+    Test t;
+
+    test_start_virgl(&t, "backend=auto");
+    status = status_of(&t);
+    g_assert_nonnull(strstr(status, "\"vulkan\": \"no ?Vulkan??\""));
+    test_stop(&t);
+}
+
+static void *die_of_vulkan(void *opaque)
+{
+    FakeVirgl v;
+
+    fake_welcome(opaque);
+    fake_virgl(opaque, &v);
+    fake_virgl_take(&v, VIRGL_VULKAN);
+    fake_virgl_die(&v);
+    return NULL;
+}
+
+static void worker_that_dies_of_vulkan_costs_nothing(void)
+{
+    g_autofree char *device = NULL, *status = NULL;
+    GThread *thread;
+    FakeVirgl v;
+    Test t;
+
+    fake_start(&t.f);
+    device = g_strdup_printf("vgpu-remote,%s", t.f.option);
+    thread = g_thread_new("die", die_of_vulkan, &t.f);
+    guest_start(&t.g, device, NULL);
+    g_thread_join(thread);
+    guest_drive(&t.g);
+    g_assert_cmpuint(capset_at(&t, 1), ==, VIRGL_CAPSET_ID);
+    status = status_of(&t);
+    g_assert_nonnull(strstr(status, "\"resets\": 0, \"vulkan\": \"\""));
+    add_context(&t, 1, &v, true);
+    stop(&t, &v);
+}
+
 /* --- screens ------------------------------------------------------------- */
 
 static uint32_t show(Test *t, uint32_t id, uint32_t w, uint32_t h)
@@ -1337,6 +1433,10 @@ const TestCase tests_virgl[] = {
     TEST(worker_that_lies_is_given_up),
     TEST(too_many_deaths_end_in_2d_until_reset),
     TEST(reset_forgets_everything),
+    TEST(worker_is_told_which_gpu),
+    TEST(gpu_that_cannot_be_had_refuses_the_device),
+    TEST(why_there_is_no_vulkan_is_in_the_status),
+    TEST(worker_that_dies_of_vulkan_costs_nothing),
     TEST(screen_shows_what_the_worker_reads_and_keeps_it),
     TEST(completion_for_a_screen_is_left_to_the_main_loop),
     TEST(device_is_unplugged_with_work_in_flight),
