@@ -247,15 +247,14 @@ void vgpu_blobs_destroy_all(VgpuRemote *vr)
 static uint32_t check_create(VgpuRemote *vr, const VgpuContext *ctx,
                              const struct virtio_gpu_resource_create_blob *in)
 {
-    if (in->resource_id == 0 || lookup(vr, in->resource_id) ||
-        vgpu_virgl_find(vr, in->resource_id) ||
-        virtio_gpu_find_resource(VIRTIO_GPU(vr), in->resource_id)) {
+    if (vgpu_virgl_is_taken(vr, in->resource_id)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     }
     if (in->blob_mem != VIRTIO_GPU_BLOB_MEM_HOST3D || in->nr_entries != 0 ||
         in->blob_id == 0 || in->size == 0 || in->size > VGPU_BLOB_SIZE_MAX) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
+    /* Nor is it one of the guest's own driver: see vgpu-remote-virgl-blob.c. */
     if (!ctx || ctx->sock < 0) {
         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
     }
@@ -288,9 +287,13 @@ uint32_t vgpu_blob_create(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     const struct virtio_gpu_resource_create_blob *c = &in->create_blob;
     VgpuContext *ctx = vgpu_context_find(vr, in->hdr.ctx_id);
     struct proto_blob_create m = { .type = PROTO_BLOB_CREATE };
-    uint32_t error = check_create(vr, ctx, c);
+    uint32_t error;
     VgpuBlob *blob;
 
+    if (c->blob_mem == VIRTIO_GPU_BLOB_MEM_GUEST) {
+        return vgpu_virgl_blob_create(vr, cmd, c);
+    }
+    error = check_create(vr, ctx, c);
     if (error) {
         return error;
     }

@@ -146,6 +146,30 @@ VgpuMemory *vgpu_memory_ask(VgpuRemote *vr, uint64_t size,
     return ask(vr, v->next_memory++, size, ready, opaque);
 }
 
+VgpuMemory *vgpu_memory_local(VgpuRemote *vr, uint64_t size)
+{
+    VirtIOGPU *g = VIRTIO_GPU(vr);
+    VgpuMemory *m;
+    void *map;
+
+    size = ROUND_UP(size, qemu_real_host_page_size());
+    if (g->hostmem >= g->conf_max_hostmem ||
+        size > g->conf_max_hostmem - g->hostmem) {
+        return NULL;
+    }
+    map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+               -1, 0);
+    if (map == MAP_FAILED) {
+        return NULL;
+    }
+    m = g_new0(VgpuMemory, 1);
+    m->refs = 1;
+    m->size = size;
+    m->map = map;
+    g->hostmem += size;
+    return m;
+}
+
 VgpuMemory *vgpu_memory_ref(VgpuMemory *m)
 {
     m->refs++;

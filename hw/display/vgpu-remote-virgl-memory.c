@@ -135,20 +135,11 @@ void vgpu_backing_unref(VgpuBacking *b)
     }
 }
 
-uint32_t vgpu_virgl_attach_backing(VgpuRemote *vr,
-                                   struct virtio_gpu_ctrl_command *cmd,
-                                   const VgpuCommand *in)
+uint32_t vgpu_backing_take(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
+                           uint32_t entries, size_t at, VgpuBacking **backing)
 {
-    VgpuVirglResource *r = vgpu_virgl_find(vr, in->attach_backing.resource_id);
-    uint32_t entries = in->attach_backing.nr_entries;
     VgpuBacking *b;
 
-    if (!r) {
-        return VGPU_2D;
-    }
-    if (r->backing) {
-        return VIRTIO_GPU_RESP_ERR_UNSPEC;
-    }
     if (entries > VGPU_VIRGL_PAGES_MAX - vr->virgl.n_pages) {
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
@@ -156,8 +147,7 @@ uint32_t vgpu_virgl_attach_backing(VgpuRemote *vr,
         return vgpu_defer(vr);
     }
     b = g_new0(VgpuBacking, 1);
-    if (virtio_gpu_create_mapping_iov(VIRTIO_GPU(vr), entries,
-                                      sizeof(in->attach_backing), cmd, NULL,
+    if (virtio_gpu_create_mapping_iov(VIRTIO_GPU(vr), entries, at, cmd, NULL,
                                       &b->iov, &b->n) != 0) {
         g_free(b);
         return VIRTIO_GPU_RESP_ERR_UNSPEC;
@@ -166,8 +156,26 @@ uint32_t vgpu_virgl_attach_backing(VgpuRemote *vr,
     b->vr = vr;
     b->size = iov_size(b->iov, b->n);
     vr->virgl.n_pages += b->n;
-    r->backing = b;
-    return VIRTIO_GPU_RESP_OK_NODATA;
+    *backing = b;
+    return 0;
+}
+
+uint32_t vgpu_virgl_attach_backing(VgpuRemote *vr,
+                                   struct virtio_gpu_ctrl_command *cmd,
+                                   const VgpuCommand *in)
+{
+    VgpuVirglResource *r = vgpu_virgl_find(vr, in->attach_backing.resource_id);
+    uint32_t error;
+
+    if (!r) {
+        return VGPU_2D;
+    }
+    if (r->backing) {
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    }
+    error = vgpu_backing_take(vr, cmd, in->attach_backing.nr_entries,
+                              sizeof(in->attach_backing), &r->backing);
+    return error ? error : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
 uint32_t vgpu_virgl_detach_backing(VgpuRemote *vr,
@@ -178,6 +186,9 @@ uint32_t vgpu_virgl_detach_backing(VgpuRemote *vr,
 
     if (!r) {
         return VGPU_2D;
+    }
+    if (vgpu_virgl_is_blob(r)) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER; /* it is nothing else */
     }
     g_clear_pointer(&r->backing, vgpu_backing_unref);
     return VIRTIO_GPU_RESP_OK_NODATA;

@@ -10,6 +10,9 @@
  *
  * The memory is kept when the worker is lost: the last picture stays.
  *
+ * A blob of guest memory (vgpu-remote-virgl-blob.c) needs no worker for that: what is
+ * flushed is copied at once, into memory of the device's own.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
@@ -63,20 +66,25 @@ static void all_dirty(VgpuVirglScreen *s)
     make_dirty(s, s->x, s->y, s->x + s->w, s->y + s->h);
 }
 
-static void kick(VgpuRemote *vr, uint32_t n);
+static void update(VgpuRemote *vr, uint32_t n, uint32_t x, uint32_t y, uint32_t w,
+                   uint32_t h)
+{
+    VgpuVirglScreen *s = &vr->virgl.screens[n];
+
+    assert(!vr->quick); /* displays belong to the main loop */
+    dpy_gfx_update(base_of(vr, n)->con, x - s->x, y - s->y, w, h);
+}
 
 static void read_done(VgpuRemote *vr, VgpuJob *job,
                       const struct virgl_done *done)
 {
     VgpuVirglScreen *s = &vr->virgl.screens[job->scanout];
 
-    assert(!vr->quick); /* displays belong to the main loop */
     if (s->memory == job->memory) {
         s->reading = false;
         if (done->status == 0 && s->resource) {
-            dpy_gfx_update(base_of(vr, job->scanout)->con, job->transfer.x - s->x,
-                           job->transfer.y - s->y, job->transfer.w,
-                           job->transfer.h);
+            update(vr, job->scanout, job->transfer.x, job->transfer.y,
+                   job->transfer.w, job->transfer.h);
         }
     }
     vgpu_memory_unref(job->memory);
@@ -90,6 +98,18 @@ static bool can_send(VgpuRemote *vr)
     return v->state == VGPU_VIRGL_READY && v->n_jobs < ARRAY_SIZE(v->jobs);
 }
 
+/* From commands, which the main loop handles. */
+static void read_blob(VgpuRemote *vr, uint32_t n)
+{
+    VgpuVirglScreen *s = &vr->virgl.screens[n];
+
+    if (s->is_dirty) {
+        vgpu_virgl_blob_read(vr, s);
+        update(vr, n, s->left, s->top, s->right - s->left, s->bottom - s->top);
+        clean(s);
+    }
+}
+
 static void kick(VgpuRemote *vr, uint32_t n)
 {
     VgpuVirglScreen *s = &vr->virgl.screens[n];
@@ -98,7 +118,7 @@ static void kick(VgpuRemote *vr, uint32_t n)
     VgpuJob job = { .done = read_done, .wanted = true, .scanout = n };
     VgpuMessage m;
 
-    if (!s->resource || !s->is_dirty || s->reading || !s->memory ||
+    if (!s->resource || s->is_blob || !s->is_dirty || s->reading || !s->memory ||
         !s->memory->map || !can_send(vr)) {
         return;
     }
@@ -163,8 +183,18 @@ static bool is_shown(VgpuRemote *vr, const VgpuVirglScreen *s, uint32_t n)
            surface_data(base->ds) == s->memory->map;
 }
 
+/* Of a picture of a blob. What is shown keeps it by itself, for as long as it is. */
+static void drop_local_memory(VgpuRemote *vr, VgpuVirglScreen *s)
+{
+    if (s->memory && s->memory->id == 0) {
+        VIRTIO_GPU(vr)->hostmem -= s->memory->size;
+        g_clear_pointer(&s->memory, vgpu_memory_unref);
+    }
+}
+
 static void drop_memory(VgpuRemote *vr, VgpuVirglScreen *s)
 {
+    drop_local_memory(vr, s);
     vgpu_memory_give_back(vr, g_steal_pointer(&s->memory));
     s->reading = false;
 }
@@ -186,28 +216,32 @@ static void memory_is_there(VgpuRemote *vr, void *opaque)
     }
 }
 
-/* Have memory of the right size; it may come later. */
+/* Have memory of the right size and kind; it may come later. */
 static bool have_memory(VgpuRemote *vr, VgpuVirglScreen *s, uint32_t n)
 {
+    uint64_t size = (uint64_t)s->w * s->h * (PIXMAN_FORMAT_BPP(s->format) / 8);
+
     if (s->memory && s->memory_w == s->w && s->memory_h == s->h &&
-        s->memory_format == s->format) {
+        s->memory_format == s->format && (s->memory->id == 0) == s->is_blob) {
         return true;
     }
     drop_memory(vr, s);
     s->memory_w = s->w;
     s->memory_h = s->h;
     s->memory_format = s->format;
-    s->memory = vgpu_memory_ask(vr, (uint64_t)s->w * s->h *
-                                (PIXMAN_FORMAT_BPP(s->format) / 8),
-                                memory_is_there, GUINT_TO_POINTER(n));
+    s->memory = s->is_blob ? vgpu_memory_local(vr, size)
+                           : vgpu_memory_ask(vr, size, memory_is_there,
+                                             GUINT_TO_POINTER(n));
     return s->memory != NULL;
 }
 
 /* --- commands ------------------------------------------------------------ */
 
-static void forget(VgpuVirglScreen *s)
+static void forget(VgpuRemote *vr, VgpuVirglScreen *s)
 {
     s->resource = 0;
+    s->is_blob = false;
+    drop_local_memory(vr, s);
     clean(s);
 }
 
@@ -229,6 +263,31 @@ static void set_base(VgpuRemote *vr, uint32_t n)
     VIRTIO_GPU_BASE(vr)->enable = 1;
 }
 
+/* Show @resource, as the screen's other fields say. Returns what a handler is to. */
+static uint32_t set(VgpuRemote *vr, uint32_t n, uint32_t resource,
+                    const struct virtio_gpu_rect *r, uint32_t format)
+{
+    VgpuVirglScreen *s = &vr->virgl.screens[n];
+
+    s->resource = resource;
+    s->x = r->x;
+    s->y = r->y;
+    s->w = r->width;
+    s->h = r->height;
+    s->format = format;
+    clean(s);
+    if (!have_memory(vr, s, n)) {
+        forget(vr, s);
+        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    }
+    set_base(vr, n);
+    if (s->memory->map && !is_shown(vr, s, n)) {
+        show(vr, n);
+        all_dirty(s);
+    }
+    return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
 uint32_t vgpu_virgl_set_scanout(VgpuRemote *vr,
                                 struct virtio_gpu_ctrl_command *cmd,
                                 const VgpuCommand *in)
@@ -243,7 +302,7 @@ uint32_t vgpu_virgl_set_scanout(VgpuRemote *vr,
     }
     s = &vr->virgl.screens[c->scanout_id];
     if (!r) {
-        forget(s);
+        forget(vr, s);
         return VGPU_2D;
     }
     format = virtio_gpu_get_pixman_format(r->args.format);
@@ -261,23 +320,67 @@ uint32_t vgpu_virgl_set_scanout(VgpuRemote *vr,
     }
     trace_vgpu_remote_virgl_scanout(c->scanout_id, c->resource_id, c->r.width,
                                     c->r.height);
-    s->resource = c->resource_id;
-    s->x = c->r.x;
-    s->y = c->r.y;
-    s->w = c->r.width;
-    s->h = c->r.height;
-    s->format = format;
-    clean(s);
-    if (!have_memory(vr, s, c->scanout_id)) {
-        forget(s);
-        return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
+    s->is_blob = false;
+    return set(vr, c->scanout_id, c->resource_id, &c->r, format);
+}
+
+/* Whether all of the picture is in a blob of @size bytes. */
+static bool is_within(const struct virtio_gpu_set_scanout_blob *c, uint32_t bpp,
+                      uint64_t size)
+{
+    uint64_t row = (uint64_t)c->width * bpp, stride = c->strides[0];
+
+    /* These are of 32 bits, and a row is no longer than a stride: the sum is of 64. */
+    return row <= stride &&
+           stride * (c->height - 1) + row + c->offsets[0] <= size;
+}
+
+uint32_t vgpu_virgl_set_scanout_blob(VgpuRemote *vr,
+                                     struct virtio_gpu_ctrl_command *cmd,
+                                     const VgpuCommand *in)
+{
+    const struct virtio_gpu_set_scanout_blob *c = &in->set_scanout_blob;
+    VgpuVirglResource *r = vgpu_virgl_find(vr, c->resource_id);
+    uint32_t format = virtio_gpu_get_pixman_format(c->format), error = 0;
+    VgpuVirglScreen *s;
+
+    if (c->scanout_id >= VIRTIO_GPU_BASE(vr)->conf.max_outputs) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID;
     }
-    set_base(vr, c->scanout_id);
-    if (s->memory->map && !is_shown(vr, s, c->scanout_id)) {
-        show(vr, c->scanout_id);
+    s = &vr->virgl.screens[c->scanout_id];
+    if (c->resource_id == 0) {
+        forget(vr, s);
+        virtio_gpu_disable_scanout(VIRTIO_GPU(vr), c->scanout_id);
+        return VIRTIO_GPU_RESP_OK_NODATA;
+    }
+    if (!r) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
+    }
+    if (!vgpu_virgl_is_blob(r) || !format ||
+        !is_within(c, PIXMAN_FORMAT_BPP(format) / 8, r->backing->size)) {
+        return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
+    }
+    if (!virtio_gpu_check_scanout_bounds(c->scanout_id, c->resource_id, c->width,
+                                         c->height, &c->r, &error)) {
+        return error;
+    }
+    trace_vgpu_remote_virgl_scanout(c->scanout_id, c->resource_id, c->r.width,
+                                    c->r.height);
+    s->is_blob = true;
+    s->stride = c->strides[0];
+    s->offset = c->offsets[0];
+    error = set(vr, c->scanout_id, c->resource_id, &c->r, format);
+    if (error == VIRTIO_GPU_RESP_OK_NODATA) {
         all_dirty(s);
+        read_blob(vr, c->scanout_id);
     }
-    return VIRTIO_GPU_RESP_OK_NODATA;
+    return error;
+}
+
+/* What a guest calls its edges may be no number. */
+static uint32_t edge(uint32_t from, uint32_t length)
+{
+    return MIN((uint64_t)from + length, UINT32_MAX);
 }
 
 uint32_t vgpu_virgl_flush(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
@@ -289,16 +392,23 @@ uint32_t vgpu_virgl_flush(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     if (!res) {
         return VGPU_2D;
     }
-    if ((uint64_t)r->x + r->width > res->args.width ||
-        (uint64_t)r->y + r->height > res->args.height) {
+    /* A blob has no size but that of what is shown. */
+    if (!vgpu_virgl_is_blob(res) &&
+        ((uint64_t)r->x + r->width > res->args.width ||
+         (uint64_t)r->y + r->height > res->args.height)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     for (uint32_t i = 0; i < VIRTIO_GPU_BASE(vr)->conf.max_outputs; i++) {
         VgpuVirglScreen *s = &vr->virgl.screens[i];
 
         if (s->resource == in->flush.resource_id) {
-            make_dirty(s, r->x, r->y, r->x + r->width, r->y + r->height);
-            kick(vr, i);
+            make_dirty(s, r->x, r->y, edge(r->x, r->width),
+                       edge(r->y, r->height));
+            if (s->is_blob) {
+                read_blob(vr, i);
+            } else {
+                kick(vr, i);
+            }
         }
     }
     return VIRTIO_GPU_RESP_OK_NODATA;
@@ -312,27 +422,34 @@ void vgpu_screens_unref(VgpuRemote *vr, uint32_t id)
         VgpuVirglScreen *s = &vr->virgl.screens[i];
 
         if (s->resource == id) {
-            forget(s);
+            forget(vr, s);
             virtio_gpu_disable_scanout(VIRTIO_GPU(vr), i);
         }
     }
 }
 
 /* What is shown keeps its memory by itself. */
+static void lose(VgpuRemote *vr, VgpuVirglScreen *s)
+{
+    forget(vr, s);
+    g_clear_pointer(&s->memory, vgpu_memory_unref);
+    s->reading = false;
+}
+
 void vgpu_screens_lost(VgpuRemote *vr)
 {
     for (uint32_t i = 0; i < VIRTIO_GPU_MAX_SCANOUTS; i++) {
-        VgpuVirglScreen *s = &vr->virgl.screens[i];
-
-        forget(s);
-        g_clear_pointer(&s->memory, vgpu_memory_unref);
-        s->reading = false;
+        if (!vr->virgl.screens[i].is_blob) {
+            lose(vr, &vr->virgl.screens[i]);
+        }
     }
 }
 
 void vgpu_screens_reset(VgpuRemote *vr)
 {
-    vgpu_screens_lost(vr);
+    for (uint32_t i = 0; i < VIRTIO_GPU_MAX_SCANOUTS; i++) {
+        lose(vr, &vr->virgl.screens[i]);
+    }
 }
 
 /* --- the cursor ---------------------------------------------------------- */

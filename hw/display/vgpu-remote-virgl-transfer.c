@@ -169,7 +169,8 @@ static uint32_t prepare(VgpuRemote *vr, VgpuJob *job,
     VgpuVirglResource *r = vgpu_virgl_find(vr, c->resource_id);
     uint32_t error;
 
-    if (!b || c->offset >= b->size) {
+    /* A blob is the guest's memory on either side. */
+    if (!b || c->offset >= b->size || vgpu_virgl_is_blob(r)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     error = vgpu_virgl_context_begin(vr, c->hdr.ctx_id);

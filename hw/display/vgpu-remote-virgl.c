@@ -198,11 +198,29 @@ static bool is_source(const VgpuVirglResource *r)
     return r->args.bind & VIRGL_BIND_STAGING;
 }
 
-static bool is_taken(VgpuRemote *vr, uint32_t id)
+bool vgpu_virgl_is_taken(VgpuRemote *vr, uint32_t id)
 {
     return id == 0 || vgpu_virgl_find(vr, id) ||
            g_hash_table_lookup(vr->blobs, GUINT_TO_POINTER(id)) ||
            virtio_gpu_find_resource(VIRTIO_GPU(vr), id);
+}
+
+uint32_t vgpu_virgl_add(VgpuRemote *vr, const struct virgl_resource *args,
+                        uint32_t generation, VgpuBacking *backing)
+{
+    VgpuVirgl *v = &vr->virgl;
+    VgpuVirglResource *r;
+
+    if (!vgpu_hold(vr, "OpenGL", NULL)) {
+        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    }
+    r = g_new0(VgpuVirglResource, 1);
+    r->args = *args;
+    r->generation = generation;
+    r->backing = backing;
+    v->n_sources += is_source(r);
+    g_hash_table_insert(v->resources, GUINT_TO_POINTER(args->id), r);
+    return 0;
 }
 
 static struct virgl_resource take_args(
@@ -229,14 +247,13 @@ uint32_t vgpu_virgl_resource_create(VgpuRemote *vr,
 {
     VgpuVirgl *v = &vr->virgl;
     struct virgl_resource args = take_args(&in->create_3d);
-    VgpuVirglResource *r;
     VgpuMessage m;
     uint32_t error;
 
     if (!v->offers) {
         return VIRTIO_GPU_RESP_ERR_UNSPEC;
     }
-    if (is_taken(vr, args.id)) {
+    if (vgpu_virgl_is_taken(vr, args.id)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     }
     if (g_hash_table_size(v->resources) >= VGPU_VIRGL_RESOURCES_MAX) {
@@ -249,18 +266,14 @@ uint32_t vgpu_virgl_resource_create(VgpuRemote *vr,
     if (error) {
         return error;
     }
-    if (!vgpu_hold(vr, "OpenGL", NULL)) {
-        return VIRTIO_GPU_RESP_ERR_UNSPEC;
+    error = vgpu_virgl_add(vr, &args, v->generation, NULL);
+    if (error) {
+        return error; /* what was reserved is written over */
     }
     virgl_put_resource(&m.out, &args);
     vgpu_virgl_end(vr, &m, VIRGL_RESOURCE_CREATE);
     trace_vgpu_remote_virgl_resource(args.id, args.target, args.format,
                                      args.width, args.height, args.bind);
-    r = g_new0(VgpuVirglResource, 1);
-    r->args = args;
-    r->generation = v->generation;
-    v->n_sources += is_source(r);
-    g_hash_table_insert(v->resources, GUINT_TO_POINTER(args.id), r);
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
 

@@ -15,6 +15,7 @@
  *   vgpu-remote-virgl-memory.c   guest pages and shared memory
  *   vgpu-remote-virgl-scanout.c  screens and cursors
  *   vgpu-remote-virgl-2d.c       2D resources that OpenGL uses too
+ *   vgpu-remote-virgl-blob.c     blobs of guest memory
  *
  * Nothing waits for the worker but the guest: a command whose fence needs it is
  * held; one for which there is no room suspends the queue, until the worker
@@ -142,7 +143,7 @@ struct VgpuBacking {
 
 typedef struct VgpuVirglResource {
     struct virgl_resource args;
-    uint32_t generation; /* of the worker that has it */
+    uint32_t generation; /* of the worker that has it; 0: a blob, which none has */
     uint64_t attached;   /* serial of the context it was last attached to; 0: none */
     VgpuBacking *backing;
 } VgpuVirglResource;
@@ -150,6 +151,8 @@ typedef struct VgpuVirglResource {
 typedef struct VgpuVirglScreen {
     uint32_t resource; /* 0: none of ours is shown */
     uint32_t x, y, w, h, format;
+    bool is_blob;        /* then it has rows of `stride` bytes from `offset` on */
+    uint32_t stride, offset;
     VgpuMemory *memory;  /* its picture; has w, h and format as below */
     uint32_t memory_w, memory_h, memory_format;
     bool reading;
@@ -281,6 +284,12 @@ VgpuMemory *vgpu_memory_ask(VgpuRemote *vr, uint64_t size,
 VgpuMemory *vgpu_memory_ref(VgpuMemory *m);
 void vgpu_memory_unref(VgpuMemory *m);
 
+/**
+ * vgpu_memory_local: @size bytes that no worker has, and that count as pictures of 2D
+ * resources do. NULL: there are too many. It has the id 0.
+ */
+VgpuMemory *vgpu_memory_local(VgpuRemote *vr, uint64_t size);
+
 /** vgpu_memory_give_back: the worker may forget it, too. Drops the reference. */
 void vgpu_memory_give_back(VgpuRemote *vr, VgpuMemory *m);
 
@@ -329,6 +338,13 @@ bool vgpu_held_is_behind(VgpuRemote *vr, const struct virtio_gpu_ctrl_hdr *hdr);
 void vgpu_held_drop_all(VgpuRemote *vr);
 
 /* --- guest memory: vgpu-remote-virgl-memory.c ---------------------------- */
+
+/**
+ * vgpu_backing_take: @entries pieces of guest memory, told from byte @at of @cmd on.
+ * Returns 0, or what a handler is to return.
+ */
+uint32_t vgpu_backing_take(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
+                           uint32_t entries, size_t at, VgpuBacking **backing);
 
 void vgpu_backing_unref(VgpuBacking *b);
 
@@ -394,9 +410,32 @@ uint32_t vgpu_twins_update(VgpuRemote *vr);
 /** vgpu_twin_unref: @id is going. 0 or VGPU_STALL. */
 uint32_t vgpu_twin_unref(VgpuRemote *vr, uint32_t id);
 
+/* --- blobs of guest memory: vgpu-remote-virgl-blob.c ----------------------- */
+
+/** vgpu_virgl_blob_create: RESOURCE_CREATE_BLOB of GUEST. Returns what a handler is to. */
+uint32_t vgpu_virgl_blob_create(VgpuRemote *vr,
+                                struct virtio_gpu_ctrl_command *cmd,
+                                const struct virtio_gpu_resource_create_blob *c);
+
+/** vgpu_virgl_is_blob: whether @r is one, or NULL. */
+bool vgpu_virgl_is_blob(const VgpuVirglResource *r);
+
+/** vgpu_virgl_blob_read: copy what is dirty of @s out of the blob that it shows. */
+void vgpu_virgl_blob_read(VgpuRemote *vr, VgpuVirglScreen *s);
+
 /* --- commands: vgpu-remote-virgl.c --------------------------------------- */
 
 VgpuVirglResource *vgpu_virgl_find(VgpuRemote *vr, uint32_t id);
+
+/** vgpu_virgl_is_taken: whether @id is 0 or that of any resource, of whatever kind. */
+bool vgpu_virgl_is_taken(VgpuRemote *vr, uint32_t id);
+
+/**
+ * vgpu_virgl_add: a resource, as the guest has it. Takes @backing, which may be NULL.
+ * Returns 0 or the error to answer with, and has taken nothing.
+ */
+uint32_t vgpu_virgl_add(VgpuRemote *vr, const struct virgl_resource *args,
+                        uint32_t generation, VgpuBacking *backing);
 
 /**
  * vgpu_virgl_context_begin: see that the worker has context @id. Returns 0, or

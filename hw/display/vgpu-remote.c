@@ -180,6 +180,7 @@ static const struct command {
     COMMAND(TRANSFER_TO_HOST_3D, transfer_3d, vgpu_virgl_put, QUICK),
     COMMAND(TRANSFER_FROM_HOST_3D, transfer_3d, vgpu_virgl_get, QUICK),
     COMMAND(SET_SCANOUT, set_scanout, vgpu_virgl_set_scanout),
+    COMMAND(SET_SCANOUT_BLOB, set_scanout_blob, vgpu_virgl_set_scanout_blob),
     COMMAND(RESOURCE_FLUSH, flush, vgpu_virgl_flush),
 };
 
@@ -348,8 +349,6 @@ static uint64_t get_features(VirtIODevice *vdev, uint64_t features, Error **errp
     if (vr->offers || vr->virgl.offers) {
         virtio_add_feature(&features, VIRTIO_GPU_F_VIRGL);
         virtio_add_feature(&features, VIRTIO_GPU_F_CONTEXT_INIT);
-    }
-    if (vr->offers) {
         virtio_add_feature(&features, VIRTIO_GPU_F_RESOURCE_BLOB);
     }
     return features;

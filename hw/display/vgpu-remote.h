@@ -186,6 +186,7 @@ typedef union VgpuCommand {
     struct virtio_gpu_resource_attach_backing attach_backing;
     struct virtio_gpu_resource_detach_backing detach_backing;
     struct virtio_gpu_set_scanout set_scanout;
+    struct virtio_gpu_set_scanout_blob set_scanout_blob;
     struct virtio_gpu_resource_flush flush;
 } VgpuCommand;
 
@@ -208,7 +209,8 @@ VgpuHandler vgpu_blob_unref, vgpu_blob_or_2d;
 VgpuHandler vgpu_virgl_resource_create, vgpu_virgl_resource_unref;
 VgpuHandler vgpu_virgl_attach_backing, vgpu_virgl_detach_backing;
 VgpuHandler vgpu_virgl_put, vgpu_virgl_get, vgpu_virgl_submit;
-VgpuHandler vgpu_virgl_set_scanout, vgpu_virgl_flush;
+VgpuHandler vgpu_virgl_set_scanout, vgpu_virgl_set_scanout_blob;
+VgpuHandler vgpu_virgl_flush;
 
 /** vgpu_stall: suspend the queue until @ctx moves on or is late. */
 uint32_t vgpu_stall(VgpuRemote *vr, VgpuContext *ctx);

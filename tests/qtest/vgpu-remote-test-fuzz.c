@@ -161,12 +161,38 @@ static void fill_blob(Fuzz *f)
     struct virtio_gpu_resource_create_blob *c = (void *)f->request;
 
     c->resource_id = below(f, IDS);
-    c->blob_mem = one_in(f, 8) ? number(f) : VIRTIO_GPU_BLOB_MEM_HOST3D;
+    c->blob_mem = one_in(f, 8) ? number(f)
+                  : one_in(f, 2) ? VIRTIO_GPU_BLOB_MEM_HOST3D
+                                 : VIRTIO_GPU_BLOB_MEM_GUEST;
     c->blob_flags = one_in(f, 8) ? number(f)
                                  : VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE;
     c->nr_entries = one_in(f, 16);
     c->blob_id = below(f, 4);
     c->size = one_in(f, 8) ? number(f) : 4096u << below(f, 10);
+    if (c->blob_mem == VIRTIO_GPU_BLOB_MEM_GUEST) {
+        struct virtio_gpu_mem_entry *e = (void *)(c + 1);
+
+        c->blob_id = one_in(f, 8);
+        c->nr_entries = one_in(f, 16) ? number(f) : 1;
+        e->addr = address(f);
+        e->length = one_in(f, 8) ? number(f) : c->size;
+    }
+}
+
+/* A picture of a blob: now and then it is within that. */
+static void fill_scanout_blob(Fuzz *f)
+{
+    struct virtio_gpu_set_scanout_blob *c = (void *)f->request;
+
+    if (one_in(f, 2)) {
+        c->r = (struct virtio_gpu_rect) { below(f, 2), 0, 16, 16 };
+        c->scanout_id = 0;
+        c->resource_id = below(f, IDS);
+        c->width = c->height = 17;
+        c->format = 2;
+        c->strides[0] = 68 + below(f, 2);
+        c->offsets[0] = below(f, 4);
+    }
 }
 
 /* A rectangle is the first of what many have. */
@@ -223,7 +249,7 @@ static const struct kind {
     KIND(GET_EDID, cmd_get_edid, NULL),
     KIND(RESOURCE_ASSIGN_UUID, resource_assign_uuid, NULL),
     KIND(RESOURCE_CREATE_BLOB, resource_create_blob, fill_blob),
-    KIND(SET_SCANOUT_BLOB, set_scanout_blob, NULL),
+    KIND(SET_SCANOUT_BLOB, set_scanout_blob, fill_scanout_blob),
     KIND(CTX_CREATE, ctx_create, fill_context),
     KIND(CTX_CREATE, ctx_create, fill_context),
     KIND(CTX_DESTROY, ctx_destroy, NULL),
@@ -260,6 +286,9 @@ static uint32_t make_command(Fuzz *f)
     }
     if (kind->fill == fill_backing || kind->fill == fill_submit) {
         size += below(f, 1024);
+    }
+    if (kind->fill == fill_blob && one_in(f, 2)) {
+        size += sizeof(struct virtio_gpu_mem_entry);
     }
     if (one_in(f, 6)) {
         f->request[below(f, size / 4)] = number(f);

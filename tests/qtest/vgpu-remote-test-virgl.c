@@ -752,6 +752,156 @@ static void copy_from_another_contexts_pages_is_refused(void)
     stop(&t, &v);
 }
 
+/* --- blobs of guest memory ------------------------------------------------ */
+
+#define BLOB_BYTES 8192
+
+/* What to make, as a guest does that makes no mistake. Two pieces, the later first. */
+typedef struct Blob {
+    struct virtio_gpu_resource_create_blob c;
+    struct virtio_gpu_mem_entry e[2];
+} Blob;
+
+static Blob a_blob(uint32_t id)
+{
+    return (Blob) {
+        .c = {
+            .hdr = { .type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = 1 },
+            .resource_id = id, .blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST,
+            .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
+            .nr_entries = 2, .size = BLOB_BYTES,
+        },
+        .e = { { PAGES + BLOB_BYTES / 2, BLOB_BYTES / 2 },
+               { PAGES, BLOB_BYTES / 2 } },
+    };
+}
+
+static uint32_t make_blob(Test *t, const Blob *b)
+{
+    return guest_call(&t->g, b, sizeof(*b));
+}
+
+static void add_blob(Test *t, uint32_t id)
+{
+    Blob b = a_blob(id);
+
+    g_assert_cmphex(make_blob(t, &b), ==, OK);
+}
+
+/* Where byte @at of it is in the guest's memory. */
+static uint64_t place_of(uint32_t at)
+{
+    return PAGES + (at + BLOB_BYTES / 2) % BLOB_BYTES;
+}
+
+static void blob_that_cannot_be_is_refused(void)
+{
+    static const struct {
+        const char *what;
+        size_t field, size;
+        uint64_t value;
+        uint32_t answer;
+    } wrong[] = {
+#define FIELD(_field) offsetof(Blob, c._field), sizeof_field(Blob, c._field)
+        { "no id", FIELD(resource_id), 0, NO_RESOURCE },
+        { "an id in use", FIELD(resource_id), SOURCE, NO_RESOURCE },
+        { "a texture's id", FIELD(resource_id), TEX, NO_RESOURCE },
+        { "no context", FIELD(hdr.ctx_id), 9, NO_CONTEXT },
+        { "a blob id", FIELD(blob_id), 1, BAD },
+        { "no bytes", FIELD(size), 0, BAD },
+        { "more than its pages", FIELD(size), BLOB_BYTES + 1, BAD },
+        { "much more", FIELD(size), UINT64_MAX, BAD },
+        { "no pages", FIELD(nr_entries), 0, BAD },
+        { "pages it does not name", FIELD(nr_entries), 3, UNSPEC },
+        { "pages without end", FIELD(nr_entries), UINT32_MAX, NO_MEMORY },
+        { "of both", FIELD(blob_mem), VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST, BAD },
+        { "of neither", FIELD(blob_mem), 0, BAD },
+#undef FIELD
+    };
+    Blob opengls = a_blob(TEX + 1);
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 16, 16);
+    add_blob(&t, SOURCE);
+    opengls.c.blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D;
+    opengls.c.blob_id = 5;
+    opengls.c.nr_entries = 0;
+    g_assert_cmphex(make_blob(&t, &opengls), ==, NO_CONTEXT);
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        Blob b = a_blob(TEX + 1);
+
+        g_test_message("%s", wrong[i].what);
+        memcpy((char *)&b + wrong[i].field, &wrong[i].value, wrong[i].size);
+        g_assert_cmphex(make_blob(&t, &b), ==, wrong[i].answer);
+    }
+    g_assert_cmphex(create(&t, SOURCE, 16, 16), ==, NO_RESOURCE);
+    g_assert_true(fake_virgl_is_idle(&v));
+    stop(&t, &v);
+}
+
+/* It is the guest's memory, with an id: there is nothing that a worker had to do. */
+static void blob_of_guest_memory_is_no_workers(void)
+{
+    struct virtio_gpu_box box = { 0, 0, 0, 4, 1, 1 };
+    Blob of_none = a_blob(TEX);
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    of_none.c.hdr.ctx_id = 0;
+    g_assert_cmphex(make_blob(&t, &of_none), ==, OK);
+    add_blob(&t, SOURCE);
+    g_assert_cmphex(attach(&t, 1, SOURCE), ==, OK);
+    g_assert_cmphex(attach_backing(&t, SOURCE, 1024), ==, UNSPEC);
+    g_assert_cmphex(simple(&t, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, SOURCE),
+                    ==, BAD);
+    g_assert_cmphex(test_map(&t, SOURCE, 0), ==, NO_RESOURCE);
+    for (int back = 0; back < 2; back++) {
+        g_assert_cmphex(guest_do(&t.g, send_transfer(
+            &t, back ? VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D
+                     : VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, SOURCE, box, 0, 0,
+            FENCED)), ==, BAD);
+    }
+    g_assert_cmphex(test_unref(&t, SOURCE), ==, OK);
+    g_assert_cmphex(test_unref(&t, TEX), ==, OK);
+    add_blob(&t, SOURCE);
+    g_assert_true(fake_virgl_is_idle(&v));
+    stop(&t, &v);
+}
+
+static void blob_is_copied_from_by_submissions(void)
+{
+    Blob shorter = a_blob(SOURCE); /* than its pages */
+    struct virgl_transfer x;
+    uint32_t w[COPY];
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 64, 16);
+    shorter.c.size = BLOB_BYTES - 8;
+    g_assert_cmphex(make_blob(&t, &shorter), ==, OK);
+    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE); /* not attached */
+    g_assert_cmphex(attach(&t, 1, SOURCE), ==, OK);
+    qtest_memwrite(t.g.qts, place_of(100), "abcd", 4);
+    put_copy(w, 1, 100, 1);
+    place = send_words(&t, 1, w, COPY);
+    guest_kick(&t.g);
+    fake_virgl_take(&v, VIRGL_COPY);
+    x = virgl_get_transfer(&v.in);
+    g_assert_cmpuint(x.resource, ==, TEX);
+    g_assert_cmpmem(v.staging + x.data.offset, x.data.size, "abcd", 4);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    take_words(&v, 0, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    g_assert_cmphex(try_copy(&t, 1, BLOB_BYTES - 11, 1), ==, BAD);
+    stop(&t, &v);
+}
+
 /* What went before the queue had to wait is not sent again. */
 static void long_submission_goes_on_where_it_was(void)
 {
@@ -1274,6 +1424,165 @@ static void screen_shows_what_the_worker_reads_and_keeps_it(void)
     test_stop(&t);
 }
 
+/* 40 by 40 pixels in rows of 200 bytes from byte 96 on; the middle of it is shown. */
+static struct virtio_gpu_set_scanout_blob a_picture(void)
+{
+    return (struct virtio_gpu_set_scanout_blob) {
+        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT_BLOB,
+        .r = { 8, 4, 32, 30 }, .resource_id = SOURCE,
+        .width = 40, .height = 40, .format = 2, /* XRGB */
+        .strides = { 200 }, .offsets = { 96 },
+    };
+}
+
+static uint32_t show_blob(Test *t, const struct virtio_gpu_set_scanout_blob *c)
+{
+    return guest_call(&t->g, c, sizeof(*c));
+}
+
+/* Pixel (@x, @y) of a_picture(). */
+static void paint(Test *t, uint32_t x, uint32_t y, uint32_t colour)
+{
+    qtest_memwrite(t->g.qts, place_of(96 + y * 200 + x * 4), &colour, 4);
+}
+
+static void screen_shows_a_blob_when_it_is_flushed(void)
+{
+    struct virtio_gpu_set_scanout_blob picture = a_picture();
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    add_blob(&t, SOURCE);
+    paint(&t, 8, 4, 0x112233);
+    paint(&t, 39, 33, 0x445566);
+    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0x112233);
+    g_assert_cmphex(pixel(&t, 32, 30, 31, 29), ==, 0x445566);
+    /* What is drawn is seen when it is flushed, and no more than that. */
+    paint(&t, 20, 20, 0x778899);
+    paint(&t, 22, 20, 0xaabbcc);
+    g_assert_cmphex(pixel(&t, 32, 30, 12, 16), ==, 0);
+    g_assert_cmphex(flush(&t, SOURCE, 20, 20, 1, 1), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 12, 16), ==, 0x778899);
+    g_assert_cmphex(pixel(&t, 32, 30, 14, 16), ==, 0);
+    g_assert_cmphex(flush(&t, SOURCE, 0, 0, UINT32_MAX, UINT32_MAX), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 14, 16), ==, 0xaabbcc);
+    g_assert_cmphex(flush(&t, SOURCE, UINT32_MAX, 7, UINT32_MAX, 1), ==, OK);
+    g_assert_true(fake_virgl_is_idle(&v));
+    /* It needs no worker. */
+    fake_virgl_die(&v);
+    while (submit(&t, 1, 4) == OK) {
+        /* it has not been noticed yet */
+    }
+    paint(&t, 8, 4, 0xddeeff);
+    g_assert_cmphex(flush(&t, SOURCE, 8, 4, 1, 1), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0xddeeff);
+    /* Nor does its end. */
+    g_assert_cmphex(test_unref(&t, SOURCE), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0); /* QEMU's own picture */
+    g_assert_cmphex(flush(&t, SOURCE, 8, 4, 1, 1), !=, OK);
+    add_blob(&t, SOURCE);
+    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+    picture.resource_id = 0;
+    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0); /* QEMU's own picture */
+    guest_drive(&t.g);
+    test_stop(&t);
+}
+
+/* One head, by turns: a texture of the worker's, a blob, the kernel's own. */
+static void screen_goes_from_a_blob_to_a_texture_and_back(void)
+{
+    struct virtio_gpu_set_scanout_blob picture = a_picture();
+    uint32_t *screen;
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    add_blob(&t, SOURCE);
+    add_texture(&t, &v, TEX, 32, 30);
+    paint(&t, 8, 4, 0x112233);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+        g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0x112233);
+        g_assert_cmphex(show(&t, TEX, 32, 30), ==, OK);
+        if (i) {
+            union proto_any m;
+
+            fake_recv(v.sock, PROTO_BLOB_DESTROY, &m);
+            g_assert_cmpuint(m.blob_destroy.blob, !=, 0);
+        }
+        screen = (uint32_t *)take_screen(&v, 32 * 30 * 4);
+        fake_virgl_take(&v, VIRGL_GET);
+        screen[0] = 0x654321 + i;
+        fake_virgl_complete(&v, v.token, 0, 0, 0);
+        wait_pixel(&t, 32, 30, 0, 0, 0x654321 + i);
+        munmap(screen, 32 * 30 * 4);
+    }
+    stop(&t, &v);
+}
+
+static void picture_that_is_not_in_its_blob_is_refused(void)
+{
+    static const struct {
+        const char *what;
+        size_t field;
+        uint32_t value, answer;
+    } wrong[] = {
+#define FIELD(_field) offsetof(struct virtio_gpu_set_scanout_blob, _field)
+        { "no such screen", FIELD(scanout_id), 1,
+          VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID },
+        { "no such blob", FIELD(resource_id), 77, NO_RESOURCE },
+        { "a texture", FIELD(resource_id), TEX, BAD },
+        { "no such format", FIELD(format), 0, BAD },
+        { "rows that overlap", FIELD(strides[0]), 159, BAD },
+        { "rows beyond it", FIELD(strides[0]), 204, BAD },
+        { "rows far beyond it", FIELD(strides[0]), UINT32_MAX, BAD },
+        { "one byte too late", FIELD(offsets[0]), 8192 - 39 * 200 - 160 + 1, BAD },
+        { "much too late", FIELD(offsets[0]), UINT32_MAX, BAD },
+        { "too high", FIELD(height), UINT32_MAX, BAD },
+        { "of no height", FIELD(height), 0, BAD },
+        { "too wide", FIELD(width), UINT32_MAX, BAD },
+        { "less than is shown", FIELD(width), 39, BAD },
+        { "shown beyond it", FIELD(r.x), UINT32_MAX, BAD },
+#undef FIELD
+    };
+    struct virtio_gpu_set_scanout_blob c;
+    FakeVirgl v;
+    Test t;
+
+    start(&t, &v);
+    add_texture(&t, &v, TEX, 40, 40);
+    add_blob(&t, SOURCE);
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        g_test_message("%s", wrong[i].what);
+        c = a_picture();
+        memcpy((char *)&c + wrong[i].field, &wrong[i].value, 4);
+        g_assert_cmphex(show_blob(&t, &c), ==, wrong[i].answer);
+    }
+    c = a_picture();
+    c.strides[0] = c.height = UINT32_MAX;
+    g_assert_cmphex(show_blob(&t, &c), ==, BAD);
+    c = a_picture();
+    c.offsets[0] = 8192 - 39 * 200 - 160; /* to the last byte */
+    g_assert_cmphex(show_blob(&t, &c), ==, OK);
+    g_assert_cmphex(show(&t, SOURCE, 32, 32), ==, BAD); /* it has no format */
+    stop(&t, &v);
+    test_start_virgl(&t, "max_hostmem=4096"); /* one picture is all it may have */
+    g_assert_cmphex(guest_context_create(&t.g, 1, VIRGL_CAPSET_ID), ==, OK);
+    add_blob(&t, SOURCE);
+    c = a_picture();
+    g_assert_cmphex(show_blob(&t, &c), ==, OK);
+    c.r.width = 31;
+    g_assert_cmphex(show_blob(&t, &c), ==, OK); /* instead of the other */
+    c.r.height = 36;
+    g_assert_cmphex(show_blob(&t, &c), ==, NO_MEMORY);
+    c = a_picture();
+    g_assert_cmphex(show_blob(&t, &c), ==, OK);
+    test_stop(&t);
+}
+
 /* A worker that is at once as fast as one can be. */
 static void *complete_two(void *opaque)
 {
@@ -1424,6 +1733,9 @@ const TestCase tests_virgl[] = {
     TEST(resource_of_2d_has_a_twin),
     TEST(copies_keep_their_place_in_a_submission),
     TEST(copy_from_another_contexts_pages_is_refused),
+    TEST(blob_that_cannot_be_is_refused),
+    TEST(blob_of_guest_memory_is_no_workers),
+    TEST(blob_is_copied_from_by_submissions),
     TEST(long_submission_goes_on_where_it_was),
     TEST(answers_keep_the_order_of_their_timeline),
     TEST(queue_waits_for_tokens),
@@ -1438,6 +1750,9 @@ const TestCase tests_virgl[] = {
     TEST(why_there_is_no_vulkan_is_in_the_status),
     TEST(worker_that_dies_of_vulkan_costs_nothing),
     TEST(screen_shows_what_the_worker_reads_and_keeps_it),
+    TEST(screen_shows_a_blob_when_it_is_flushed),
+    TEST(screen_goes_from_a_blob_to_a_texture_and_back),
+    TEST(picture_that_is_not_in_its_blob_is_refused),
     TEST(completion_for_a_screen_is_left_to_the_main_loop),
     TEST(device_is_unplugged_with_work_in_flight),
     TEST(switch_is_for_new_contexts),

@@ -214,6 +214,23 @@ def test_cursor_is_the_guests(guest):
             (guest.share / f"cursor{name}.done").touch()
 
 
+def test_a_blob_of_guest_memory_is_shown(guest, tmp_path):
+    """Made by the kernel's ioctl; changed in place, and shown again."""
+    def is_shown(data):
+        shown = picture.dumped(guest, tmp_path, device="gpu", head=0)
+        height, width = shown.shape[:2]
+        return len(data) == width * height * 4 and same(shown, picture.of_bgrx(data, width, height))
+    with running(guest, "python3 /mnt/guest_blob.py /mnt/blob", "blob", ["", ".again"]) as wait:
+        for part in ("", ".again"):
+            data = wait(part).read_bytes()
+            assert eventually(lambda: is_shown(data), every=0.2), f"the blob{part} is not shown"
+            (guest.share / f"blob{part}.done").touch()
+
+
+def test_why_there_is_no_vulkan_is_in_the_status(guest):
+    assert status(guest)["emulation"]["vulkan"].startswith("no Vulkan (Venus) for guests: ")
+
+
 def test_kmscube_draws_what_software_in_the_guest_draws(guest, tmp_path):
     """The last of a few frames. This host has no display to draw it on natively."""
     def cube(name, environment, condition):
