@@ -11,8 +11,11 @@
 
 /* Looks between two yields: a microsecond or two. */
 #define BURST 64
-/* A yield that took longer than this was somebody else's gain. */
-#define LONG_YIELD_NS 100000u
+/*
+ * A yield that took longer than this was somebody else's gain: who computes keeps a
+ * processor for milliseconds, who wakes to pass something on for less.
+ */
+#define LONG_YIELD_NS 500000u
 /* For how long a machine counts as crowded: longer each time in a row. */
 #define CROWDED_MIN_NS 10000000u
 #define CROWDED_MAX_NS 100000000u
@@ -76,6 +79,9 @@ bool spin_again(struct spin *spin)
     }
     sched_yield();
     spin->away = spin_now() - now > LONG_YIELD_NS;
+    if (spin->away && spin->prompt) {
+        set_crowded(now);
+    }
     return true;
 }
 

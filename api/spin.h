@@ -28,12 +28,23 @@ struct spin {
     uint32_t ns;      /* how long */
     uint32_t looks;   /* since the last yield */
     bool away;        /* the last yield was a long one */
+    bool prompt;      /* see spin_begin_prompt() */
 };
 
 /** spin_begin: spin for @ns nanoseconds. */
 static inline struct spin spin_begin(uint32_t ns)
 {
     return (struct spin){ .ns = ns };
+}
+
+/**
+ * spin_begin_prompt: the same, for what surely comes from another processor. A long
+ * yield is a loss then even if it has come meanwhile: who sleeps is woken at once, who
+ * has yielded waits until a stranger's time is up.
+ */
+static inline struct spin spin_begin_prompt(uint32_t ns)
+{
+    return (struct spin){ .ns = ns, .prompt = true };
 }
 
 /** spin_again: wait for a moment. Returns false if that is enough of it. */
