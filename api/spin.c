@@ -60,6 +60,10 @@ bool spin_again(struct spin *spin)
     }
     spin->looks = 0;
     now = spin_now();
+    if (spin->stays) {
+        spin->end = spin->end ? spin->end : now + spin->ns;
+        return now < spin->end;
+    }
     if (spin->away) {
         /* Even a long yield may have been well spent; this one was not. */
         set_crowded(now);

@@ -29,6 +29,7 @@ struct spin {
     uint32_t looks;   /* since the last yield */
     bool away;        /* the last yield was a long one */
     bool prompt;      /* see spin_begin_prompt() */
+    bool stays;       /* see spin_begin_staying() */
 };
 
 /** spin_begin: spin for @ns nanoseconds. */
@@ -45,6 +46,15 @@ static inline struct spin spin_begin(uint32_t ns)
 static inline struct spin spin_begin_prompt(uint32_t ns)
 {
     return (struct spin){ .ns = ns, .prompt = true };
+}
+
+/**
+ * spin_begin_staying: without yields. For a spin so short that who computes meanwhile
+ * loses little by it, where those who compute are many: each yield would be long.
+ */
+static inline struct spin spin_begin_staying(uint32_t ns)
+{
+    return (struct spin){ .ns = ns, .stays = true };
 }
 
 /** spin_again: wait for a moment. Returns false if that is enough of it. */

@@ -314,7 +314,9 @@ static bool serve(struct session *s, const uint8_t *buf, uint32_t size)
 /* Look for a message for a while. Returns whether one came. */
 static bool spin(struct session *s)
 {
-    struct spin spin = spin_begin_prompt(s->spin_ns);
+    struct spin spin = s->spin_max_ns > SPIN_MAX_NS
+                           ? spin_begin_prompt(s->spin_ns)
+                           : spin_begin_staying(s->spin_ns);
 
     if (!s->may_spin) {
         return false;

@@ -74,7 +74,7 @@ struct session_api {
     bool (*idle)(struct session *s);
     /*
      * For how long at most the leader looks for the next message before it goes to
-     * sleep, in ns; 0: as long as usual.
+     * sleep, in ns; 0: as long as usual. In a longer spin it yields.
      */
     uint32_t spin_ns;
 };
