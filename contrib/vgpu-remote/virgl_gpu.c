@@ -51,13 +51,20 @@ static bool is_software(EGLDeviceEXT device)
     return string_of(device, "EGL_MESA_device_software", EGL_EXTENSIONS);
 }
 
+/* What is opened to use it; NULL: nothing. */
+static const char *file_of(EGLDeviceEXT device)
+{
+    const char *node = node_of(device);
+
+    return node ? node : card_of(device);
+}
+
 /* What a user would call it; NULL: nothing. */
 static const char *name_of(EGLDeviceEXT device)
 {
-    const char *name = node_of(device);
+    const char *file = file_of(device);
 
-    name = name ? name : card_of(device);
-    return name ? name : is_software(device) ? SOFTWARE : NULL;
+    return file ? file : is_software(device) ? SOFTWARE : NULL;
 }
 
 static bool is_same_file(const char *one, const char *other)
@@ -103,10 +110,7 @@ static void say_what_there_is(const char *gpu, const EGLDeviceEXT *devices,
 
 static bool open_node(EGLDeviceEXT device, const char *gpu, int *fd, char *why)
 {
-    const char *name = node_of(device);
-
-    name = name ? name : card_of(device);
-    *fd = open(name, O_RDWR | O_CLOEXEC);
+    *fd = open(file_of(device), O_RDWR | O_CLOEXEC);
     if (*fd < 0) {
         snprintf(why, VIRGL_TEXT_MAX, "the GPU %s cannot be used: %s", gpu,
                  strerror(errno));

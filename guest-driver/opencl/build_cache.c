@@ -99,8 +99,9 @@ bool build_cache_takes(cl_program p, const char *options)
 {
     const char *own = secure_getenv("VGPU_CACHE");
 
-    return !(own && !*own) && p->source && p->device_count == 1 && !strstr(p->source, "include") &&
-           !strstr(p->source, "__DATE__") && !strstr(p->source, "__TIME__") &&
+    return !(own && !*own) && p->source && p->device_count == 1 &&
+           !strstr(p->source, "include") && !strstr(p->source, "__DATE__") &&
+           !strstr(p->source, "__TIME__") &&
            !(options && strstr(options, "-I"));
 }
 

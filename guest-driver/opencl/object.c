@@ -185,10 +185,10 @@ static void finish(struct cl_object *o)
 {
     const struct kind *kind = &kinds[o->type];
 
-    if (o->id && kind->before) {
-        kind->before(o);
-    }
     if (o->id) {
+        if (kind->before) {
+            kind->before(o);
+        }
         kind->drop(o->session, o->id);
         session_free_id(o->session, o->id);
     }

@@ -207,12 +207,14 @@ cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
 {
     size_t bytes = box_bytes(&t->box);
     struct wire_span span;
+    char *home;
 
     if (blocking && bytes <= READ_INLINE_MAX) {
         return read_inline(t, ptr);
     }
-    if (blocking && in_place(t)) {
-        return copy_in_place(t, in_place(t), ptr, false);
+    home = blocking ? in_place(t) : NULL;
+    if (home) {
+        return copy_in_place(t, home, ptr, false);
     }
     if (box_is_dense(&t->box) &&
         bulk_find(t->command->session, ptr, bytes, &span)) {
@@ -232,10 +234,12 @@ cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr)
     struct session *s = t->command->session;
     struct wire_span span;
     struct bulk piece;
+    char *home;
     cl_int err;
 
-    if (blocking && box_bytes(&t->box) > BULK_INLINE_MAX && in_place(t)) {
-        return copy_in_place(t, in_place(t), (void *)ptr, true);
+    home = blocking && box_bytes(&t->box) > BULK_INLINE_MAX ? in_place(t) : NULL;
+    if (home) {
+        return copy_in_place(t, home, (void *)ptr, true);
     }
     if (stream_is_worth_it(t) && bulk_find(s, ptr, t->box.row, &span)) {
         return t->send(t, blocking, (void *)ptr, NULL);
