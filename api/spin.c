@@ -66,7 +66,9 @@ bool spin_again(struct spin *spin)
     }
     if (spin->away) {
         /* Even a long yield may have been well spent; this one was not. */
-        set_crowded(now);
+        if (!spin->prompt) {
+            set_crowded(now);
+        }
         return false;
     }
     if (!spin->end) {

@@ -178,6 +178,22 @@ static void *map(struct command *c, cl_mem mem, struct mapping *m,
     return cl_return(pointer, CL_SUCCESS, errcode_ret);
 }
 
+/* A mapping of @mem, of which nothing is said but the flags, if they are allowed. */
+static cl_int new_mapping(cl_mem mem, cl_map_flags flags, struct mapping **m)
+{
+    cl_int err = check_flags(mem, flags);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    *m = calloc(1, sizeof(**m));
+    if (!*m) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    (*m)->flags = flags;
+    return CL_SUCCESS;
+}
+
 CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(
     cl_command_queue queue, cl_mem buffer, cl_bool blocking, cl_map_flags flags,
     size_t offset, size_t size, cl_uint num_events, const cl_event *events,
@@ -197,16 +213,11 @@ CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(
         err = CL_INVALID_VALUE;
     }
     if (err == CL_SUCCESS) {
-        err = check_flags(buffer, flags);
-    }
-    if (err == CL_SUCCESS) {
-        m = calloc(1, sizeof(*m));
-        err = m ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
+        err = new_mapping(buffer, flags, &m);
     }
     if (err != CL_SUCCESS) {
         return cl_return(NULL, command_end(&c, err), errcode_ret);
     }
-    m->flags = flags;
     m->offset = offset;
     m->size = size;
     return map(&c, buffer, m, blocking, errcode_ret);
@@ -248,16 +259,11 @@ CL_API_ENTRY void *CL_API_CALL clEnqueueMapImage(
         err = CL_INVALID_VALUE;
     }
     if (err == CL_SUCCESS) {
-        err = check_flags(image, flags);
-    }
-    if (err == CL_SUCCESS) {
-        m = calloc(1, sizeof(*m));
-        err = m ? CL_SUCCESS : CL_OUT_OF_HOST_MEMORY;
+        err = new_mapping(image, flags, &m);
     }
     if (err != CL_SUCCESS) {
         return cl_return(NULL, command_end(&c, err), errcode_ret);
     }
-    m->flags = flags;
     memcpy(m->origin, origin, sizeof(m->origin));
     memcpy(m->region, region, sizeof(m->region));
     if (image->host_ptr) {
