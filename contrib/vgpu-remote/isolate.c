@@ -92,6 +92,13 @@ const char *isolate_init(struct isolation *iso, bool files_optional)
 
 const char *isolate_server(struct isolation *iso)
 {
+    if (iso->processors) {
+        iso->processors = processors_limit(iso->processors);
+        if (!iso->processors) {
+            return "processors cannot be given up (sched_setaffinity fails); "
+                   "leave --processors out, or have a cgroup limit this server";
+        }
+    }
     if (iso->namespaces) {
         iso->first = spaces_enter();
         if (iso->first < 0) {
@@ -121,10 +128,11 @@ static const char *files_text(const struct isolation *iso, char *buf, size_t n)
 
 const char *isolate_text(const struct isolation *iso, char *buf, size_t n)
 {
-    char files[64];
+    char files[64], processors[64];
 
-    snprintf(buf, n, "namespaces: %s; files: %s; network: no sockets%s; "
-             "privileges: none; calls: seccomp (%u allowed)",
+    snprintf(buf, n, "processors: %s; namespaces: %s; files: %s; network: no "
+             "sockets%s; privileges: none; calls: seccomp (%u allowed)",
+             processors_text(processors, sizeof(processors)),
              iso->namespaces ? "processes, mounts" : "none",
              files_text(iso, files, sizeof(files)),
              iso->no_network ? ", namespace" : "", calls_count());
@@ -133,15 +141,19 @@ const char *isolate_text(const struct isolation *iso, char *buf, size_t n)
 
 void isolate_print(const struct isolation *iso)
 {
-    char files[64];
+    char files[64], processors[64];
 
-    printf("process:    session of its own, dies with the server, no core dumps, "
+    printf("processors: %s, %s\n"
+           "process:    session of its own, dies with the server, no core dumps, "
            "no tracing, limits on fds and memory\n"
            "namespaces: %s\n"
            "files:      %s\n"
            "network:    no sockets (seccomp)%s%s\n"
            "privileges: no capabilities, no_new_privs\n"
            "calls:      seccomp, %u system calls allowed\n",
+           processors_text(processors, sizeof(processors)),
+           iso->processors ? "for all workers together" :
+                             "all that the server has",
            iso->namespaces ? "no other processes in /proc, a limited directory" :
                              "none (they cannot be had here)",
            files_text(iso, files, sizeof(files)),

@@ -32,6 +32,7 @@ struct isolation {
     int server;          /* pid */
     int first;           /* pid: without it no worker can live; 0: none */
     uint64_t memory_max; /* bytes of private memory of one worker */
+    unsigned processors; /* for all workers together; 0: no limit */
     const char *readable[ISOLATE_READABLE_MAX]; /* the user's, NULL-terminated */
 };
 

@@ -6,9 +6,20 @@
 #ifndef ISOLATE_STAGES_H
 #define ISOLATE_STAGES_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "isolate.h"
+
+/**
+ * processors_limit: run on @n processors, and have all later children do so; on as
+ * many as there are, if those are fewer. Once, by the server. Returns how many
+ * it is now, or 0 if it cannot be.
+ */
+unsigned processors_limit(unsigned n);
+
+/** processors_text: which these are, as in "0-3,8". Returns @buf. */
+char *processors_text(char *buf, size_t n);
 
 /** landlock_abi: the kernel's version of Landlock, 0 if it has none. */
 int landlock_abi(void);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@ static const char help[] =
     "                         and images, in bytes or with K, M or G behind it\n"
     "                         (half of this host's)\n"
     "  --contexts N           contexts that each client may have, 1..256 (64)\n"
+    "  --processors N         processors that all contexts together may keep busy, 0\n"
+    "                         for as many as there are (0)\n"
     "  --readable PATH        let workers read PATH too: where a driver lies that\n"
     "                         is not in /usr or /opt; may be given 15 times\n"
     "  --no-file-isolation    go on where workers cannot be kept from files\n"
@@ -48,8 +51,9 @@ struct options {
 };
 
 enum {
-    OPT_SOCKET = 256, OPT_FD, OPT_MEMORY, OPT_CONTEXTS, OPT_READABLE,
-    OPT_NO_FILES, OPT_ISOLATION, OPT_TRACE, OPT_VERBOSE, OPT_VERSION, OPT_HELP,
+    OPT_SOCKET = 256, OPT_FD, OPT_MEMORY, OPT_CONTEXTS, OPT_PROCESSORS,
+    OPT_READABLE, OPT_NO_FILES, OPT_ISOLATION, OPT_TRACE, OPT_VERBOSE,
+    OPT_VERSION, OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -57,6 +61,7 @@ static const struct option long_options[] = {
     { "fd", required_argument, NULL, OPT_FD },
     { "memory", required_argument, NULL, OPT_MEMORY },
     { "contexts", required_argument, NULL, OPT_CONTEXTS },
+    { "processors", required_argument, NULL, OPT_PROCESSORS },
     { "readable", required_argument, NULL, OPT_READABLE },
     { "no-file-isolation", no_argument, NULL, OPT_NO_FILES },
     { "isolation", no_argument, NULL, OPT_ISOLATION },
@@ -90,6 +95,20 @@ static uint64_t parse_size(const char *text)
         return 0;
     }
     return n * unit;
+}
+
+static unsigned parse_processors(const char *text)
+{
+    char *end;
+    long long n;
+
+    errno = 0;
+    n = strtoll(text, &end, 10);
+    if (errno || *end || end == text || n < 0 || n > UINT_MAX) {
+        die("--processors %s: give how many all contexts together may keep busy, "
+            "2 say, or 0 for as many as there are", text);
+    }
+    return (unsigned)n;
 }
 
 static uint64_t half_of_memory(void)
@@ -135,6 +154,9 @@ static void parse_option(struct options *o, int opt)
                 BUDGET_CONTEXTS);
         }
         o->server.contexts_max = (unsigned)n;
+        break;
+    case OPT_PROCESSORS:
+        o->isolation.processors = parse_processors(optarg);
         break;
     case OPT_READABLE:
         if (o->readable >= ISOLATE_READABLE_MAX - 1 ||
@@ -195,7 +217,7 @@ int main(int argc, char **argv)
                     .contexts_max = CONTEXTS_DEFAULT },
     };
     const char *why;
-    char text[320];
+    char text[400];
 
     parse(&o, argc, argv);
     log_init(o.verbose);

@@ -154,9 +154,25 @@ static _Noreturn void give_up(const struct worker_params *p, const char *what)
     _exit(1);
 }
 
+/*
+ * pocl asks which processors there are, and not which of them it may use: without
+ * being told it would announce and start a thread for each. Its user may want fewer.
+ */
+static void tell_pocl(unsigned processors)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", processors);
+    setenv("POCL_MAX_PTHREAD_COUNT", text, 0);
+    setenv("POCL_CPU_MAX_CU_COUNT", text, 0); /* its later name */
+}
+
 /* The environment that the host's OpenCL sees. */
 static void set_environment(const struct worker_params *p)
 {
+    if (p->isolation->processors) {
+        tell_pocl(p->isolation->processors);
+    }
     setenv("POCL_CACHE_DIR", p->directory, 1);
     setenv("TMPDIR", p->directory, 1);
     setenv("HOME", p->directory, 1);

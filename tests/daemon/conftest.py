@@ -53,6 +53,20 @@ def cpu_ticks(pid):
     return sum(int(f) for f in fields.split()[11:13])
 
 
+def numbers(text):
+    """Of a list like 0-3,8."""
+    ends = [part.split("-") for part in text.strip().split(",")]
+    return {n for part in ends for n in range(int(part[0]), int(part[-1]) + 1)}
+
+
+def processors_of(pid):
+    """What a process may run on: all of its threads have the same."""
+    lists = {status_of(f"{pid}/task/{task.name}")["Cpus_allowed_list"]
+             for task in pathlib.Path(f"/proc/{pid}/task").iterdir()}
+    assert len(lists) == 1, lists
+    return numbers(lists.pop())
+
+
 class Server:
     def __init__(self, directory, *options):
         self.path = directory / "socket"

@@ -53,7 +53,7 @@ def test_isolation_is_reported():
     run = subprocess.run([SERVER, "--isolation"], capture_output=True,
                          text=True)
     assert run.returncode == 0
-    for stage in "process", "namespaces", "files", "network", "privileges", "calls":
+    for stage in "processors", "process", "namespaces", "files", "network", "privileges", "calls":
         assert f"\n{stage}:" in "\n" + run.stdout
 
 

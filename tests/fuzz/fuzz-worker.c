@@ -180,6 +180,7 @@ static void read_answers(int sock)
 /* Returns whether it ended because the client closed the socket. */
 static bool run_worker(int sock)
 {
+    static const struct isolation isolation;
     struct worker_params params = {
         .sock = sock,
         .doorbell = eventfd(0, EFD_CLOEXEC),
@@ -189,6 +190,7 @@ static bool run_worker(int sock)
         .memory_max = MEMORY_MAX,
         .trace = -1,
         .directory = "/",
+        .isolation = &isolation,
     };
     volatile int end;
 
