@@ -39,8 +39,12 @@
  *   processes, and fill memfds, which count for none: only a cgroup around the
  *   server limits that (`systemd-run --user -p MemoryMax=8G vgpu-remoted ...`).
  *   Without one the kernel's OOM killer ends workers before anybody else.
- * - Time on the CPU is not limited here, nor is, without namespaces, the disk space
- *   under $TMPDIR (a single file is).
+ * - Time: all workers of a server share the processors that it kept for itself
+ *   (isolate_processors.c), however many processes and threads they start. The call
+ *   that sets others does nothing (5), and the files of cgroups cannot be written
+ *   to, like all others (4; they can with --no-file-isolation). Shares of a processor
+ *   are for a cgroup again (`-p CPUQuota=150%`). A GPU's time is not limited.
+ * - Without namespaces, the disk space under $TMPDIR (a single file is limited).
  * - With --trace every worker can write to the file, and shorten it.
  * - Workers are forks of one server: their addresses are laid out alike.
  *

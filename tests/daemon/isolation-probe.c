@@ -107,6 +107,23 @@ static void try_directory(const struct isolation *iso)
     }
 }
 
+/* Only one is left of those there were, and there is no way to the others. */
+static void try_processors(pid_t other)
+{
+    cpu_set_t all, one, now;
+
+    memset(&all, 0xff, sizeof(all));
+    expect(sched_getaffinity(0, sizeof(one), &one) == 0 && CPU_COUNT(&one) == 1,
+           "has not one processor");
+    sched_setaffinity(0, sizeof(all), &all); /* which says that it succeeded */
+    sched_setaffinity(getpid(), sizeof(all), &all);
+    sched_setaffinity(other, sizeof(one), &one);
+    expect(sched_getaffinity(0, sizeof(now), &now) == 0 && CPU_EQUAL(&now, &one),
+           "can have other processors");
+    DENIED(open("/sys/fs/cgroup/cgroup.procs", O_WRONLY));
+    DENIED(open("/sys/fs/cgroup/cpuset/cgroup.procs", O_WRONLY));
+}
+
 static void try_memory(void)
 {
     expect(mmap(NULL, 1 << 21, PROT_READ | PROT_WRITE, MAP_PRIVATE |
@@ -235,6 +252,7 @@ static int worker(struct isolation *iso, const char *directory,
     try_files(secret);
     try_proc(other);
     try_directory(iso);
+    try_processors(other);
     try_memory();
     try_network();
     try_others(other);
@@ -248,8 +266,10 @@ static int worker(struct isolation *iso, const char *directory,
 
 int main(int argc, char **argv)
 {
-    struct isolation iso = { 0 };
+    struct isolation iso = { .processors = 1 };
+    cpu_set_t before, after;
     pid_t other, pid;
+    bool moved;
     int status;
 
     if (argc != 4 || isolate_init(&iso, true)) {
@@ -269,6 +289,7 @@ int main(int argc, char **argv)
         pause();
         _exit(0);
     }
+    sched_getaffinity(other, sizeof(before), &before);
     if (isolate_server(&iso)) {
         return 2;
     }
@@ -277,9 +298,14 @@ int main(int argc, char **argv)
         _exit(worker(&iso, argv[2], argv[3], other));
     }
     waitpid(pid, &status, 0);
+    sched_getaffinity(other, sizeof(after), &after);
+    moved = !CPU_EQUAL(&before, &after);
+    if (moved) {
+        puts("a process of the user's has other processors now");
+    }
     kill(other, SIGKILL);
     if (WIFSIGNALED(status)) {
         printf("died of signal %d\n", WTERMSIG(status));
     }
-    return status == 0 ? 0 : 1;
+    return status == 0 && !moved ? 0 : 1;
 }

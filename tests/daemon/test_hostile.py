@@ -11,7 +11,7 @@ import platform
 import pytest
 
 import vgpu
-from conftest import has_namespaces
+from conftest import has_namespaces, processors_of
 from opencl import CL, DEVICE_NAME
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64",
@@ -29,7 +29,8 @@ long call(long n, long a, long b, long c, long d)
     return ret;
 }
 
-enum { WRITE = 1, PAUSE = 34, GETPID = 39, SENDTO = 44, FORK = 57, FTRUNCATE = 77, MKDIR = 83, PRCTL = 157 };
+enum { WRITE = 1, PAUSE = 34, NANOSLEEP = 35, GETPID = 39, SENDTO = 44, FORK = 57, FTRUNCATE = 77, MKDIR = 83,
+       PRCTL = 157, SET_AFFINITY = 203, GET_AFFINITY = 204 };
 """
 
 
@@ -147,6 +148,36 @@ def test_what_a_worker_says_of_its_account_changes_no_others(start, request_):
     liar.cl.context.close()
     vgpu.wait_until(lambda: client.status()["contexts"] == 1)
     other.blob(4, 36 << 20)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2,
+                    reason="there is one processor")
+def test_it_and_what_it_starts_keep_to_the_servers_processors(start):
+    server = start("--processors", "1")
+    hostile = Hostile(server.client().context())
+    child, mine, its, *_ = hostile.run("""
+    long all[16], own[16], other[16], nap[2];
+    for (int i = 0; i < 16; i++) { all[i] = -1; own[i] = other[i] = 0; }
+    nap[0] = 0;
+    nap[1] = 100000000;
+    call(SET_AFFINITY, 0, sizeof(all), (long)all, 0);
+    call(SET_AFFINITY, call(GETPID, 0, 0, 0, 0), sizeof(all), (long)all, 0);
+    long child = call(FORK, 0, 0, 0, 0);
+    if (child == 0) {
+        call(SET_AFFINITY, 0, sizeof(all), (long)all, 0);
+        for (;;) call(PAUSE, 0, 0, 0, 0);
+    }
+    call(NANOSLEEP, (long)nap, 0, 0, 0);
+    a[0] = child;
+    a[1] = a[2] = 0;
+    call(GET_AFFINITY, 0, sizeof(own), (long)own, 0);
+    call(GET_AFFINITY, child, sizeof(other), (long)other, 0);
+    for (int i = 0; i < 16; i++) {
+        a[1] += popcount(own[i]);
+        a[2] += popcount(other[i]);
+    }""")
+    assert child > 0 and mine == its == 1
+    assert len(processors_of(server.workers()[0])) == 1
 
 
 def test_it_cannot_write_into_the_users_log_but_text(server, client, hostile):

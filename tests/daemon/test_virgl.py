@@ -16,7 +16,7 @@ import pytest
 
 import vgpu
 import virgl
-from conftest import status_of
+from conftest import processors_of, status_of
 from virgl import (ATTACH, BUFFER, CONTEXT_DESTROY, COPY, COPY_SOURCE, GET, PUT, RESOURCE_UNREF, START, SUBMIT, Virgl)
 
 
@@ -37,6 +37,15 @@ def test_caps_are_virgl2_without_what_cannot_be_kept(worker):
 def test_sandbox_is_that_of_all_workers(server, worker):
     status = status_of(server.workers()[0])
     assert status["Seccomp"].strip() == "2" and status["NoNewPrivs"].strip() == "1"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+def test_its_threads_have_the_servers_processors(start):
+    """Mesa gives some of its threads all that there are."""
+    server = start("--processors", "1")
+    with server.client() as client, Virgl(client) as worker:
+        assert worker.context(1) == 0
+        assert len(processors_of(server.workers()[0])) == 1
 
 
 def test_what_is_put_can_be_got(worker):
