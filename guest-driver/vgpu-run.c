@@ -46,6 +46,8 @@ static const char help[] =
     "  --server ADDR  compute at the vgpu-remoted that listens at ADDR, a socket's\n"
     "                 path. Without it: in a guest with a vgpu-remote device, on the\n"
     "                 VM's host; elsewhere, at a private vgpu-remoted on this machine\n"
+    "  --processors N how many processors that private vgpu-remoted and all that it\n"
+    "                 computes may use (0: as many as there are)\n"
     "  --preload      for programs that do not use the ICD loader: put our\n"
     "                 functions in front of theirs\n"
     "  --help         this\n"
@@ -266,8 +268,11 @@ static void await_server(const char *path)
          SERVER_START_MS / 1000);
 }
 
-/* Sets VGPU_SERVER. Before set_loader(): the server uses the host's OpenCL. */
-static void start_server(void)
+/*
+ * On @processors of this machine, or, NULL, on all. Sets VGPU_SERVER. Before
+ * set_loader(): the server uses the host's OpenCL.
+ */
+static void start_server(const char *processors)
 {
     static const char *const places[] = { ".", "../contrib/vgpu-remote", NULL };
     char program[PATH_MAX], path[PATH_MAX + 32];
@@ -287,7 +292,9 @@ static void start_server(void)
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         setpgid(0, 0);
         if (getppid() == parent) {
-            execlp(program, "vgpu-remoted", "--socket", path, (char *)NULL);
+            execlp(program, "vgpu-remoted", "--socket", path,
+                   processors ? "--processors" : NULL, processors,
+                   (char *)NULL);
             fprintf(stderr, "vgpu-run: %s cannot be run: %s\n", program,
                     strerror(errno));
         }
@@ -331,10 +338,11 @@ static int run(char **argv)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-enum { OPT_SERVER = 256, OPT_PRELOAD, OPT_HELP };
+enum { OPT_SERVER = 256, OPT_PROCESSORS, OPT_PRELOAD, OPT_HELP };
 
 static const struct option long_options[] = {
     { "server", required_argument, NULL, OPT_SERVER },
+    { "processors", required_argument, NULL, OPT_PROCESSORS },
     { "preload", no_argument, NULL, OPT_PRELOAD },
     { "help", no_argument, NULL, OPT_HELP },
     { NULL, 0, NULL, 0 },
@@ -342,7 +350,7 @@ static const struct option long_options[] = {
 
 int main(int argc, char **argv)
 {
-    const char *address = NULL;
+    const char *address = NULL, *processors = NULL;
     bool preload = false;
     int opt, status;
 
@@ -350,6 +358,9 @@ int main(int argc, char **argv)
         switch (opt) {
         case OPT_SERVER:
             address = optarg;
+            break;
+        case OPT_PROCESSORS:
+            processors = optarg;
             break;
         case OPT_PRELOAD:
             preload = true;
@@ -366,12 +377,17 @@ int main(int argc, char **argv)
     }
     find_exe_dir();
     make_directory();
+    if (processors && (address || has_device())) {
+        fail("--processors %s: is for a private vgpu-remoted; %s", processors,
+             address ? "the one at --server has the same option" :
+                       "this guest's device has a property of that name");
+    }
     if (address) {
         setenv("VGPU_SERVER", address, 1);
     } else if (has_device()) {
         unsetenv("VGPU_SERVER");
     } else {
-        start_server();
+        start_server(processors);
     }
     set_loader();
     if (preload) {

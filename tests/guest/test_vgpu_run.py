@@ -73,7 +73,7 @@ def test_wrong_usage_says_where_to_look(run, args):
 
 def test_help_names_every_option(run):
     text = run("--help").stdout
-    for word in ("--server", "--preload", "VGPU_DEBUG", "VGPU_STATS", "VGPU_TRACE", "VGPU_PERF"):
+    for word in ("--server", "--processors", "--preload", "VGPU_DEBUG", "VGPU_STATS", "VGPU_TRACE", "VGPU_PERF"):
         assert word in text
 
 
@@ -88,6 +88,29 @@ def test_the_private_server_ends_with_the_program(run):
     pids = run("sh", "-c", "pgrep -P $PPID vgpu-remoted").stdout.split()
     assert len(pids) == 1
     assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def processors_of_the_server(run, *options):
+    end = run(*options, "sh", "-c", "cat /proc/$(pgrep -P $PPID vgpu-remoted)/status")
+    return re.search(r"Cpus_allowed_list:\s*(\S+)", end.stdout)[1]
+
+
+def test_the_private_server_gets_as_many_processors_as_were_given(run):
+    all_ = processors_of_the_server(run)
+    assert processors_of_the_server(run, "--processors", 1).isdigit()
+    assert processors_of_the_server(run, "--processors", 0) == all_
+
+
+def test_processors_that_are_no_number_are_named(run):
+    end = run("--processors", "two", "true")
+    assert end.returncode == 125
+    assert "--processors two" in end.stderr
+
+
+def test_another_server_has_processors_of_its_own(run, tmp_path):
+    end = run("--server", tmp_path / "nobody", "--processors", 1, "true")
+    assert end.returncode == 125
+    assert "--processors 1" in end.stderr and "the same option" in end.stderr
 
 
 def test_a_terminated_run_ends_its_program_and_server(tmp_path):
