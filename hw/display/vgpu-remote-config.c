@@ -106,6 +106,8 @@ void vgpu_remote_describe(Object *obj, VgpuRemote *vr)
           "say, or software for none; empty: the first that EGL finds" },
         { "server", "unix:PATH of a running vgpu-remoted; empty: a private one, "
           "found by $VGPU_REMOTED, beside this program, or in $PATH" },
+        { "processors", "of the host, how many the guest's work there may keep "
+          "busy, all of it together; 0: any; not with server=" },
         { "hostmem", "bytes of memory that guest programs and the host can share "
           "at a time, a power of two from 2M to 1T" },
         { "blob", "not for this device, which always has blobs" },
@@ -148,6 +150,17 @@ static bool check_gpu(const VgpuRemote *vr, Error **errp)
     return true;
 }
 
+static bool check_processors(const VgpuRemote *vr, Error **errp)
+{
+    if (vr->processors && vr->server && vr->server[0]) {
+        error_setg(errp, "processors=%u: not with server=, whose clients share "
+                   "its own: start that vgpu-remoted with --processors %u",
+                   vr->processors, vr->processors);
+        return false;
+    }
+    return true;
+}
+
 bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
 {
     VirtIOGPUBase *b = VIRTIO_GPU_BASE(vr);
@@ -171,7 +184,7 @@ bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
                    "to 1T, such as 1G", hostmem);
         return false;
     }
-    if (!check_gpu(vr, errp)) {
+    if (!check_gpu(vr, errp) || !check_processors(vr, errp)) {
         return false;
     }
     if (vr->backend == VGPU_BACKEND_EMULATION) {

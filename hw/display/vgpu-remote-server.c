@@ -142,14 +142,12 @@ static void reap(GPid pid, gint status, gpointer opaque)
 }
 
 /*
- * Nothing of ours but stderr and the socket; default signals; and a process
- * group of its own, as ^C is meant for the VM, which then says goodbye in good
- * order.
+ * Start @argv, with nothing of ours but stderr and the socket; default signals; and
+ * a process group of its own, as ^C is meant for the VM, which then says goodbye in
+ * good order.
  */
-static int spawn(const char *path, int fd, pid_t *pid)
+static int spawn(const char *path, char *const argv[], int fd, pid_t *pid)
 {
-    char *argv[] = { (char *)PROGRAM, (char *)"--fd",
-                     (char *)stringify(CHILD_FD), NULL };
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
     sigset_t none, all;
@@ -178,6 +176,10 @@ static int spawn(const char *path, int fd, pid_t *pid)
 static int start_private(VgpuRemote *vr, Error **errp)
 {
     g_autofree char *path = find_program(errp);
+    g_autofree char *processors = g_strdup_printf("%u", vr->processors);
+    char *argv[] = { (char *)PROGRAM, (char *)"--fd",
+                     (char *)stringify(CHILD_FD), (char *)"--processors",
+                     processors, NULL };
     int pair[2], err;
     pid_t pid;
 
@@ -188,7 +190,7 @@ static int start_private(VgpuRemote *vr, Error **errp)
         error_setg_errno(errp, errno, "no socket for " PROGRAM);
         return -1;
     }
-    err = spawn(path, pair[1], &pid);
+    err = spawn(path, argv, pair[1], &pid);
     close(pair[1]);
     if (err) {
         error_setg_errno(errp, err, "cannot start %s%s", path, err == EPERM ?

@@ -524,6 +524,7 @@ static const Property properties[] = {
     DEFINE_PROP_UNSIGNED("backend", VgpuRemote, backend, VGPU_BACKEND_AUTO,
                          vgpu_prop_backend, VgpuBackend),
     DEFINE_PROP_STRING("server", VgpuRemote, server),
+    DEFINE_PROP_UINT32("processors", VgpuRemote, processors, 0),
     DEFINE_PROP_UINT32("watchdog", VgpuRemote, virgl.hang_ms,
                        VGPU_VIRGL_HANG_MS),
     DEFINE_PROP_STRING("rendernode", VgpuRemote, virgl.gpu),

@@ -70,7 +70,8 @@ struct VgpuRemote {
     VgpuBackend backend; /* may be changed at any time: for new contexts */
 
     /* constant after realize */
-    char *server;        /* "unix:PATH"; NULL or empty: a private one */
+    char *server;        /* "unix:PATH"; NULL or empty: a private one ... */
+    uint32_t processors; /* ... on so many of the host's; 0: all */
     bool offers;         /* whether the guest is offered our capset at all */
     unsigned fds_max;
     MemoryRegion window; /* what blobs are mapped in, all of the BAR */

@@ -142,6 +142,10 @@ static void bad_properties_are_refused_with_what_is_right(void)
         { "rendernode", "renderD128", "must be the file of a GPU" },
         { "rendernode", "/dev/dri/renderD128,backend=remote",
           "not with backend=remote" },
+        { "processors", "many", "'processors' expects" },
+        { "processors", "-1", "'processors' expects" },
+        { "processors", "2,server=unix:/nonexistent/socket",
+          "start that vgpu-remoted with --processors 2" },
         { "max_outputs", "0", "1 to 16" },
         { "max_outputs", "17", "1 to 16" },
     };
@@ -175,6 +179,50 @@ static void emulation_without_a_server_is_2d_only(void)
     g_assert_cmphex(guest_context_create(&g, 1, VGPU_CAPSET_ID), ==, UNSPEC);
     g_assert_true(guest_is_alive(&g));
     guest_stop(&g);
+}
+
+/* A server that writes down how it was started, and then only listens. */
+static void fake_program(const char *dir, char **program, char **arguments)
+{
+    g_autofree char *text = NULL;
+
+    *program = g_build_filename(dir, "program", NULL);
+    *arguments = g_build_filename(dir, "arguments", NULL);
+    text = g_strdup_printf("#!/bin/sh\necho \"$@\" >%s.new\nmv %s.new %s\n"
+                           "exec cat <&3 >/dev/null\n", *arguments, *arguments,
+                           *arguments);
+    g_assert_true(g_file_set_contents(*program, text, -1, NULL));
+    g_assert_cmpint(chmod(*program, 0700), ==, 0);
+}
+
+static void check_arguments(const char *properties, const char *want)
+{
+    g_autofree char *dir = g_dir_make_tmp("vgpu-remote-XXXXXX", NULL);
+    g_autofree char *program = NULL, *arguments = NULL, *text = NULL;
+    gint64 limit = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+    Guest g;
+
+    fake_program(dir, &program, &arguments);
+    g_setenv("VGPU_REMOTED", program, true);
+    guest_start(&g, properties, NULL);
+    g_unsetenv("VGPU_REMOTED");
+    while (!g_file_get_contents(arguments, &text, NULL, NULL)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, limit);
+        g_usleep(10 * 1000);
+    }
+    g_assert_cmpstr(text, ==, want);
+    guest_stop(&g);
+    unlink(program);
+    unlink(arguments);
+    rmdir(dir);
+}
+
+static void private_server_is_told_how_many_processors(void)
+{
+    check_arguments("vgpu-remote,backend=remote,processors=3",
+                    "--fd 3 --processors 3\n");
+    check_arguments("vgpu-remote-vga,backend=remote",
+                    "--fd 3 --processors 0\n");
 }
 
 /* --- features, capsets --------------------------------------------------- */
@@ -275,6 +323,7 @@ const TestCase tests_life[] = {
     TEST(vga_is_plugged_and_unplugged),
     TEST(bad_properties_are_refused_with_what_is_right),
     TEST(emulation_without_a_server_is_2d_only),
+    TEST(private_server_is_told_how_many_processors),
     TEST(features_are_those_a_stock_driver_needs),
     TEST(capset_info_is_had_by_index),
     TEST(capset_is_had_by_id_and_version),

@@ -248,6 +248,8 @@ def qemu(*arguments):
     ("max_outputs=0", "max_outputs=0", "must be 1 to 16"),
     ("rendernode=1", "rendernode=1", "must be the file of a GPU"),
     ("rendernode=/dev/dri/renderD200", "rendernode=/dev/dri/renderD200", "there is"),
+    ("processors=many", "processors", "expects"),
+    ("processors=2,server=unix:/not/there", "processors=2", "vgpu-remoted with --processors 2"),
     ("colour=blue", "colour", "not found"),
 ])
 def test_a_wrong_value_is_refused_with_what_would_be_right(kind, value, wrong, right):
@@ -260,6 +262,6 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(kind, value, wrong, r
 def test_help_explains_every_property_of_ours(kind):
     text = qemu("-device", f"{kind},help").stdout
     lines = {line.split("=")[0].strip(): line for line in text.splitlines() if "=" in line}
-    for name in ("backend", "server", "rendernode", "hostmem", "blob", "max_outputs", "max_hostmem", "edid", "xres",
-                 "yres"):
+    for name in ("backend", "server", "processors", "rendernode", "hostmem", "blob", "max_outputs", "max_hostmem",
+                 "edid", "xres", "yres"):
         assert len(lines[name].partition(" - ")[2]) > 15, lines[name]
