@@ -7,6 +7,9 @@
 
 #include "opencl_call.h"
 
+/* All that a pipe may have, and what it has by default. */
+#define PIPE_FLAGS (CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS)
+
 static bool has_pipes(cl_context context)
 {
     for (cl_uint i = 0; i < context->device_count; i++) {
@@ -20,9 +23,8 @@ static bool has_pipes(cl_context context)
 static cl_int check(cl_mem_flags flags, cl_uint packet_size, cl_uint packets,
                     const cl_pipe_properties *properties)
 {
-    const cl_mem_flags known = CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS;
-
-    if ((flags & ~known) || (properties && properties[0])) {
+    /* There are no properties: not even an empty list is allowed. */
+    if ((flags & ~(cl_mem_flags)PIPE_FLAGS) || properties) {
         return CL_INVALID_VALUE;
     }
     return packet_size && packets ? CL_SUCCESS : CL_INVALID_PIPE_SIZE;
@@ -46,8 +48,8 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreatePipe(
     if (err != CL_SUCCESS) {
         return cl_return(NULL, err, errcode_ret);
     }
-    mem = mem_create(context, CL_MEM_OBJECT_PIPE,
-                     CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS, 0);
+    mem = mem_create(context, CL_MEM_OBJECT_PIPE, flags ? flags : PIPE_FLAGS,
+                     0);
     if (!mem) {
         return cl_return(NULL, CL_OUT_OF_HOST_MEMORY, errcode_ret);
     }
@@ -57,8 +59,6 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreatePipe(
                             pipe_packet_size, pipe_max_packets, mem->obj.id);
     if (err != CL_SUCCESS) {
         cl_object_undo(mem);
-    } else if (properties) {
-        mem->property_count = 1;
     }
     return cl_return(mem, err, errcode_ret);
 }
@@ -81,8 +81,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetPipeInfo(cl_mem pipe,
     case CL_PIPE_MAX_PACKETS:
         return info_value(&out, cl_uint, pipe->packets);
     case CL_PIPE_PROPERTIES:
-        return info_bytes(&out, (cl_pipe_properties[]){ 0 },
-                          pipe->property_count * sizeof(cl_pipe_properties));
+        return info_bytes(&out, NULL, 0);
     default:
         return CL_INVALID_VALUE;
     }

@@ -125,6 +125,23 @@ static void they_know_what_they_were_made_with(void **state)
     ok(clReleaseMemObject(pipe));
 }
 
+static void flags_are_those_given_or_the_default(void **state)
+{
+    const cl_mem_flags both = CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS;
+    const cl_mem_flags given[] = { 0, CL_MEM_READ_WRITE, both };
+    const cl_mem_flags expected[] = { both, CL_MEM_READ_WRITE, both };
+
+    for (int i = 0; i < 3; i++) {
+        cl_mem pipe = pipe_of(given[i], 4, 4);
+        cl_mem_flags flags = 0;
+
+        ok(clGetMemObjectInfo(pipe, CL_MEM_FLAGS, sizeof(flags), &flags, NULL));
+        assert_int_equal(flags, expected[i]);
+        ok(clReleaseMemObject(pipe));
+    }
+    ok(clReleaseMemObject(pipe_of(CL_MEM_HOST_NO_ACCESS, 4, 4)));
+}
+
 static void called_at_the_end(cl_mem m, void *user_data)
 {
     ++*(int *)user_data;
@@ -282,7 +299,7 @@ static void impossible(cl_context context, cl_mem_flags flags,
 
 static void impossible_pipes_are_refused(void **state)
 {
-    const cl_pipe_properties some[] = { 0x1234, 1, 0 };
+    const cl_pipe_properties none[] = { 0 }, some[] = { 0x1234, 1, 0 };
     const cl_mem_flags wrong[] = {
         CL_MEM_READ_ONLY, CL_MEM_WRITE_ONLY, CL_MEM_USE_HOST_PTR,
         CL_MEM_ALLOC_HOST_PTR, CL_MEM_COPY_HOST_PTR, CL_MEM_HOST_READ_ONLY,
@@ -296,6 +313,8 @@ static void impossible_pipes_are_refused(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         impossible(rig.context, wrong[i], 4, 4, NULL, CL_INVALID_VALUE);
     }
+    /* There are none yet, and so not even an empty list of them. */
+    impossible(rig.context, 0, 4, 4, none, CL_INVALID_VALUE);
     impossible(rig.context, 0, 4, 4, some, CL_INVALID_VALUE);
     impossible(rig.context, 0, 0, 4, NULL, CL_INVALID_PIPE_SIZE);
     impossible(rig.context, 0, 4, 0, NULL, CL_INVALID_PIPE_SIZE);
@@ -427,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(devices_say_what_pipes_they_have),
         cmocka_unit_test(they_know_what_they_were_made_with),
+        cmocka_unit_test(flags_are_those_given_or_the_default),
         cmocka_unit_test(they_are_counted),
         cmocka_unit_test(what_is_put_in_comes_out),
         cmocka_unit_test(a_full_pipe_takes_no_more_and_an_empty_one_gives_none),
