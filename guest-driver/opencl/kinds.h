@@ -38,7 +38,7 @@ struct _cl_device_id {
     size_t max_group, max_items[3];
     cl_bool images;
     cl_device_svm_capabilities svm;
-    cl_bool pipes;
+    cl_uint max_packet; /* of a pipe; 0: it has none */
     cl_bool command_buffers; /* of the version that we know */
     cl_bool il; /* whether it takes an intermediate language */
 };

@@ -10,24 +10,33 @@
 /* All that a pipe may have, and what it has by default. */
 #define PIPE_FLAGS (CL_MEM_READ_WRITE | CL_MEM_HOST_NO_ACCESS)
 
-static bool has_pipes(cl_context context)
+/* The largest packet that any of its devices takes; 0: none has pipes. */
+static cl_uint largest_packet(cl_context context)
 {
+    cl_uint largest = 0;
+
     for (cl_uint i = 0; i < context->device_count; i++) {
-        if (context->devices[i]->pipes) {
-            return true;
-        }
+        cl_uint own = context->devices[i]->max_packet;
+
+        largest = own > largest ? own : largest;
     }
-    return false;
+    return largest;
 }
 
-static cl_int check(cl_mem_flags flags, cl_uint packet_size, cl_uint packets,
-                    const cl_pipe_properties *properties)
+static cl_int check(cl_context context, cl_mem_flags flags, cl_uint packet_size,
+                    cl_uint packets, const cl_pipe_properties *properties)
 {
+    cl_uint largest = largest_packet(context);
+
+    if (!largest) {
+        return CL_INVALID_OPERATION;
+    }
     /* There are no properties: not even an empty list is allowed. */
     if ((flags & ~(cl_mem_flags)PIPE_FLAGS) || properties) {
         return CL_INVALID_VALUE;
     }
-    return packet_size && packets ? CL_SUCCESS : CL_INVALID_PIPE_SIZE;
+    return packet_size && packet_size <= largest && packets
+               ? CL_SUCCESS : CL_INVALID_PIPE_SIZE;
 }
 
 CL_API_ENTRY cl_mem CL_API_CALL clCreatePipe(
@@ -41,10 +50,7 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreatePipe(
     if (!cl_live(context, OPENCL_cl_context)) {
         return cl_return(NULL, CL_INVALID_CONTEXT, errcode_ret);
     }
-    if (!has_pipes(context)) {
-        return cl_return(NULL, CL_INVALID_OPERATION, errcode_ret);
-    }
-    err = check(flags, pipe_packet_size, pipe_max_packets, properties);
+    err = check(context, flags, pipe_packet_size, pipe_max_packets, properties);
     if (err != CL_SUCCESS) {
         return cl_return(NULL, err, errcode_ret);
     }

@@ -82,6 +82,19 @@ static bool knows_command_buffers(cl_device_id d)
     return false;
 }
 
+/* Only OpenCL 3.0 has a name for that: devices of 2.x must have them. */
+static bool has_pipes(cl_device_id d)
+{
+    const void *value;
+    size_t size;
+
+    if (info_cached(d->obj.session, &d->cache, CL_DEVICE_PIPE_SUPPORT, 0,
+                    ask_device, d, &value, &size) == CL_SUCCESS) {
+        return device_number(d, CL_DEVICE_PIPE_SUPPORT);
+    }
+    return device_number(d, CL_DEVICE_MAX_PIPE_ARGS) > 0;
+}
+
 void device_load(cl_device_id d)
 {
     const void *value;
@@ -94,7 +107,8 @@ void device_load(cl_device_id d)
     d->svm = device_number(d, CL_DEVICE_SVM_CAPABILITIES) &
              CL_DEVICE_SVM_COARSE_GRAIN_BUFFER;
     d->command_buffers = knows_command_buffers(d);
-    d->pipes = (cl_bool)device_number(d, CL_DEVICE_PIPE_SUPPORT);
+    d->max_packet = has_pipes(d) ? (cl_uint)device_number(
+                                       d, CL_DEVICE_PIPE_MAX_PACKET_SIZE) : 0;
     d->il = info_cached(d->obj.session, &d->cache, CL_DEVICE_IL_VERSION, 0,
                         ask_device, d, &value, &size) == CL_SUCCESS &&
             size > 1;
