@@ -18,8 +18,12 @@
 #include "opencl_kinds.h"
 
 #define ARGS_MAX 256
-/* Beside enum opencl_arg_kind: an accepted pointer to shared virtual memory. */
-#define ARG_SVM 100u
+/*
+ * Beside enum opencl_arg_kind, of what was accepted: a pointer to shared virtual
+ * memory; a memory object that is no buffer, or none.
+ */
+#define ARG_SVM   100u
+#define ARG_OTHER 101u
 
 /* --- creation ------------------------------------------------------------------- */
 
@@ -240,8 +244,12 @@ static uint32_t guess_kind(size_t size, const void *value)
     return OPENCL_ARG_VALUE;
 }
 
+/*
+ * Buffers, images and pipes do not go for each other: only where a buffer was
+ * accepted, another one surely is. @form: what it is then.
+ */
 static cl_int set_mem(cl_kernel k, cl_uint index, size_t size,
-                      const void *value, bool certain)
+                      const void *value, bool certain, uint32_t *form)
 {
     struct session *s = k->obj.session;
     cl_mem mem = NULL;
@@ -255,10 +263,11 @@ static cl_int set_mem(cl_kernel k, cl_uint index, size_t size,
     if (mem && !cl_live(mem, OPENCL_cl_mem)) {
         return CL_INVALID_MEM_OBJECT;
     }
-    /* Buffers, images and pipes do not go for each other. */
-    certain = certain && mem && mem->kind == CL_MEM_OBJECT_BUFFER;
-    return call_checked(s, certain, call_vclSetKernelArgMem(
-        s, k->obj.id, index, mem ? mem->obj.id : 0));
+    *form = mem && mem->kind == CL_MEM_OBJECT_BUFFER ? OPENCL_ARG_MEM
+                                                     : ARG_OTHER;
+    return call_checked(s, certain && *form == OPENCL_ARG_MEM,
+                        call_vclSetKernelArgMem(s, k->obj.id, index,
+                                                mem ? mem->obj.id : 0));
 }
 
 static cl_int set_sampler(cl_kernel k, cl_uint index, size_t size,
@@ -353,7 +362,7 @@ CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index,
               (arg->size == size || kind == OPENCL_ARG_LOCAL);
     switch (kind) {
     case OPENCL_ARG_MEM:
-        err = set_mem(kernel, index, size, value, certain);
+        err = set_mem(kernel, index, size, value, certain, &kind);
         break;
     case OPENCL_ARG_SAMPLER:
         err = set_sampler(kernel, index, size, value, certain);

@@ -333,7 +333,8 @@ static void arguments_take_pipes_where_they_are_wanted_and_nowhere_else(
     cl_mem buffer = buffer_of(0, sizeof(int), NULL);
     const int empty = -1;
 
-    for (int i = 0; i < 1; i++) {
+    for (int i = 0; i < 2; i++) {
+        /* Before an argument was accepted, and after. */
         assert_int_not_equal(clSetKernelArg(k, 0, sizeof(buffer), &buffer),
                              CL_SUCCESS);
         assert_int_not_equal(clSetKernelArg(k, 0, sizeof(none), &none),
