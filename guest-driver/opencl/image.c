@@ -258,7 +258,8 @@ static cl_int check(cl_context context, cl_mem_flags flags,
         desc->num_samples) {
         return CL_INVALID_IMAGE_DESCRIPTOR;
     }
-    if (desc->buffer && !cl_live(desc->buffer, OPENCL_cl_mem)) {
+    if (desc->buffer && (!cl_live(desc->buffer, OPENCL_cl_mem) ||
+                         desc->buffer->kind == CL_MEM_OBJECT_PIPE)) {
         return CL_INVALID_IMAGE_DESCRIPTOR;
     }
     if (!host_ptr && !desc->buffer &&

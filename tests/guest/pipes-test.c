@@ -359,8 +359,11 @@ static void arguments_take_pipes_where_they_are_wanted_and_nowhere_else(
 static void a_pipe_is_no_other_object(void **state)
 {
     const size_t origin[3] = { 0 }, region[3] = { 1, 1, 1 };
+    const cl_image_format format = { CL_RGBA, CL_UNSIGNED_INT8 };
     const cl_buffer_region part = { 0, 4 };
     cl_mem pipe, buffer = buffer_of(0, 64, NULL);
+    cl_image_desc desc = { .image_type = CL_MEM_OBJECT_IMAGE1D_BUFFER,
+                           .image_width = 1 };
     cl_int err = CL_SUCCESS, data = 0;
     size_t size;
 
@@ -372,7 +375,7 @@ static void a_pipe_is_no_other_object(void **state)
         ok(clReleaseMemObject(buffer));
         return;
     }
-    pipe = pipe_of(CL_MEM_READ_WRITE, 16, 16);
+    pipe = desc.mem_object = pipe_of(CL_MEM_READ_WRITE, 16, 16);
     assert_int_equal(clEnqueueReadBuffer(rig.queue, pipe, CL_TRUE, 0, 4, &data,
                                          0, NULL, NULL), CL_INVALID_MEM_OBJECT);
     assert_int_equal(clEnqueueWriteBuffer(rig.queue, pipe, CL_TRUE, 0, 4, &data,
@@ -395,6 +398,8 @@ static void a_pipe_is_no_other_object(void **state)
     assert_int_equal(err, CL_INVALID_MEM_OBJECT);
     assert_int_equal(clGetImageInfo(pipe, CL_IMAGE_WIDTH, 0, NULL, &size),
                      CL_INVALID_MEM_OBJECT);
+    assert_null(clCreateImage(rig.context, 0, &format, &desc, NULL, &err));
+    assert_int_equal(err, CL_INVALID_IMAGE_DESCRIPTOR);
     ok(clEnqueueMigrateMemObjects(rig.queue, 1, &pipe,
                                   CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED, 0,
                                   NULL, NULL));
