@@ -121,12 +121,21 @@ void serve_vclCreateSubBuffer(struct request *r,
                                &region, &a->err);
 }
 
+/* The host takes what it needs besides: the packets must fit before it is asked. */
 void serve_clCreatePipe(struct request *r, struct clCreatePipe_args *a)
 {
-    a->ret = charge_made(r->session,
-                         clCreatePipe(a->context, a->flags, a->pipe_packet_size,
-                                      a->pipe_max_packets, NULL, &a->err),
-                         &a->err);
+    cl_mem_flags flags = a->flags & ~(cl_mem_flags)HOST_PTR_FLAGS;
+    size_t bytes = (size_t)a->pipe_packet_size * a->pipe_max_packets;
+    struct charge *packets = charge_create(r->session, bytes);
+
+    if (!packets) {
+        a->err = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        return;
+    }
+    a->ret = clCreatePipe(a->context, flags, a->pipe_packet_size,
+                          a->pipe_max_packets, NULL, &a->err);
+    charge_destroy(packets);
+    a->ret = charge_made(r->session, a->ret, &a->err);
 }
 
 /* --- reading and writing ------------------------------------------------------------ */
