@@ -245,6 +245,63 @@ static void maps_show_and_take(void **state)
     }
 }
 
+static cl_uint map_count(cl_mem m)
+{
+    cl_uint n = 99;
+
+    ok(clGetMemObjectInfo(m, CL_MEM_MAP_COUNT, sizeof(n), &n, NULL));
+    return n;
+}
+
+/* To be read, the same bytes may be mapped as often as one likes. */
+static void maps_to_read_may_overlap(void **state)
+{
+    enum { SIZE = 50000 };
+    static uint8_t data[SIZE];
+
+    fill_random(data, SIZE, 8);
+    for (int alloc = 0; alloc < 2; alloc++) {
+        cl_mem m = buffer_of(alloc ? CL_MEM_ALLOC_HOST_PTR : 0, SIZE, data);
+        const size_t at[] = { 0, 10000, 10000, 49999 };
+        uint8_t *p[4];
+        cl_int err;
+
+        for (int i = 0; i < 4; i++) {
+            p[i] = clEnqueueMapBuffer(rig.queue, m, CL_TRUE, CL_MAP_READ, at[i],
+                                      i < 3 ? 30000 : 1, 0, NULL, NULL, &err);
+            ok(err);
+            assert_int_equal(map_count(m), i + 1);
+        }
+        for (int i = 0; i < 4; i++) {
+            assert_memory_equal(p[i], data + at[i], i < 3 ? 30000 : 1);
+            ok(clEnqueueUnmapMemObject(rig.queue, m, p[i], 0, NULL, NULL));
+        }
+        ok(clFinish(rig.queue));
+        assert_int_equal(map_count(m), 0);
+        ok(clReleaseMemObject(m));
+    }
+}
+
+static void migrated_buffers_keep_every_byte(void **state)
+{
+    enum { SIZE = 10000 };
+    static uint8_t data[SIZE];
+    cl_event done;
+    cl_mem m[2];
+
+    fill_random(data, SIZE, 9);
+    m[0] = buffer_of(0, SIZE, data);
+    m[1] = buffer_of(CL_MEM_ALLOC_HOST_PTR, SIZE, data);
+    ok(clEnqueueMigrateMemObjects(rig.queue, 2, m, CL_MIGRATE_MEM_OBJECT_HOST,
+                                  0, NULL, &done));
+    ok(clEnqueueMigrateMemObjects(rig.queue, 2, m, 0, 1, &done, NULL));
+    expect_bytes(m[0], 0, SIZE, data);
+    expect_bytes(m[1], 0, SIZE, data);
+    ok(clReleaseEvent(done));
+    ok(clReleaseMemObject(m[0]));
+    ok(clReleaseMemObject(m[1]));
+}
+
 /*
  * A blocking transfer takes its turn in the queue, however it is made: behind slow
  * kernels that read and write the same large buffers, and in front of later ones.
@@ -446,6 +503,8 @@ int main(void)
         cmocka_unit_test(copies_and_fills),
         cmocka_unit_test(parts_are_the_whole),
         cmocka_unit_test(maps_show_and_take),
+        cmocka_unit_test(maps_to_read_may_overlap),
+        cmocka_unit_test(migrated_buffers_keep_every_byte),
         cmocka_unit_test(transfers_take_their_turn),
         cmocka_unit_test(kernels_and_maps_share),
         cmocka_unit_test(mapped_memory_can_be_written_from),
