@@ -232,6 +232,108 @@ static void kernels_sample(void **state)
     free(expected);
 }
 
+/* Of every kind, each in every format that it has. */
+static void every_format_keeps_its_bytes(void **state)
+{
+    static cl_image_format formats[500];
+    uint8_t data[16 * 17 * 9 * 5], got[sizeof(data)];
+
+    fill_random(data, sizeof(data), 60);
+    for (size_t i = 0; i < KINDS; i++) {
+        const struct kind *k = &kinds[i];
+        const size_t few[3] = { 5, k->all[1] < 4 ? k->all[1] : 4,
+                                k->all[2] < 3 ? k->all[2] : 3 };
+        cl_uint n = 0;
+
+        ok(clGetSupportedImageFormats(rig.context, CL_MEM_READ_WRITE,
+                                      k->desc.image_type, 500, formats, &n));
+        assert_in_range(n, 1, 500);
+        for (cl_uint f = 0; f < n; f++) {
+            size_t element = 0, bytes;
+            cl_int err;
+            cl_mem m = clCreateImage(rig.context, CL_MEM_READ_WRITE,
+                                     &formats[f], &k->desc, NULL, &err);
+
+            ok(err);
+            ok(clGetImageInfo(m, CL_IMAGE_ELEMENT_SIZE, sizeof(element),
+                              &element, NULL));
+            assert_in_range(element, 1, 16);
+            bytes = element * few[0] * few[1] * few[2];
+            ok(clEnqueueWriteImage(rig.queue, m, f % 2, origin, few, 0, 0, data,
+                                   0, NULL, NULL));
+            memset(got, 0, bytes);
+            ok(clEnqueueReadImage(rig.queue, m, CL_TRUE, origin, few, 0, 0, got,
+                                  0, NULL, NULL));
+            assert_memory_equal(got, data, bytes);
+            ok(clReleaseMemObject(m));
+        }
+    }
+}
+
+/* Pixels that are the bytes of a buffer, which either may write. */
+static void an_image_may_be_a_buffer(void **state)
+{
+    const struct kind k = { { .image_type = CL_MEM_OBJECT_IMAGE1D_BUFFER,
+                              .image_width = 64 }, { 64, 1, 1 } };
+    cl_image_desc desc = k.desc;
+    uint8_t data[256], other[256];
+    cl_mem buffer, m, parent = NULL;
+    cl_int err;
+
+    fill_random(data, sizeof(data), 70);
+    fill_random(other, sizeof(other), 71);
+    desc.buffer = buffer = buffer_of(0, sizeof(data), data);
+    m = clCreateImage(rig.context, CL_MEM_READ_WRITE, &rgba8, &desc, NULL,
+                      &err);
+    ok(err);
+    ok(clGetImageInfo(m, CL_IMAGE_BUFFER, sizeof(parent), &parent, NULL));
+    assert_ptr_equal(parent, buffer);
+    expect_image(m, &k, data);
+    ok(clEnqueueWriteImage(rig.queue, m, CL_TRUE, origin, k.all, 0, 0, other, 0,
+                           NULL, NULL));
+    expect_bytes(buffer, 0, sizeof(other), other);
+    ok(clEnqueueWriteBuffer(rig.queue, buffer, CL_TRUE, 0, sizeof(data), data,
+                            0, NULL, NULL));
+    ok(clReleaseMemObject(buffer)); /* the image keeps it */
+    expect_image(m, &k, data);
+    ok(clReleaseMemObject(m));
+}
+
+static void samplers_know_what_they_are(void **state)
+{
+    const cl_sampler_properties list[] = {
+        CL_SAMPLER_NORMALIZED_COORDS, CL_TRUE,
+        CL_SAMPLER_ADDRESSING_MODE, CL_ADDRESS_MIRRORED_REPEAT,
+        CL_SAMPLER_FILTER_MODE, CL_FILTER_LINEAR, 0,
+    };
+    cl_addressing_mode addressing = 0;
+    cl_filter_mode filter = 0;
+    cl_bool normalized = CL_FALSE;
+    cl_uint refs = 0;
+    cl_int err;
+    cl_sampler s = clCreateSamplerWithProperties(rig.context, list, &err);
+
+    ok(err);
+    ok(clGetSamplerInfo(s, CL_SAMPLER_NORMALIZED_COORDS, sizeof(normalized),
+                        &normalized, NULL));
+    ok(clGetSamplerInfo(s, CL_SAMPLER_ADDRESSING_MODE, sizeof(addressing),
+                        &addressing, NULL));
+    ok(clGetSamplerInfo(s, CL_SAMPLER_FILTER_MODE, sizeof(filter), &filter,
+                        NULL));
+    assert_int_equal(normalized, CL_TRUE);
+    assert_int_equal(addressing, CL_ADDRESS_MIRRORED_REPEAT);
+    assert_int_equal(filter, CL_FILTER_LINEAR);
+    ok(clRetainSampler(s));
+    ok(clGetSamplerInfo(s, CL_SAMPLER_REFERENCE_COUNT, sizeof(refs), &refs,
+                        NULL));
+    assert_int_equal(refs, 2);
+    ok(clReleaseSampler(s));
+    ok(clReleaseSampler(s));
+    assert_null(clCreateSampler(rig.context, CL_FALSE, CL_ADDRESS_REPEAT, 0x1,
+                                &err));
+    assert_int_equal(err, CL_INVALID_VALUE);
+}
+
 static void formats_and_info(void **state)
 {
     static cl_image_format formats[500];
@@ -291,6 +393,9 @@ int main(void)
         cmocka_unit_test(mapped_images),
         cmocka_unit_test(filled_and_copied),
         cmocka_unit_test(kernels_sample),
+        cmocka_unit_test(every_format_keeps_its_bytes),
+        cmocka_unit_test(an_image_may_be_a_buffer),
+        cmocka_unit_test(samplers_know_what_they_are),
         cmocka_unit_test(formats_and_info),
         cmocka_unit_test(wrong_images_are_refused),
     };
