@@ -214,6 +214,79 @@ static void run_int(cl_program p, const char *name, int expected)
     ok(clReleaseKernel(k));
 }
 
+static void a_clone_has_arguments_of_its_own(void **state)
+{
+    cl_kernel k = kernel_of("kernel void f(global int *a, int b) { *a += b; }",
+                            "f"), clone;
+    const int zero = 0, numbers[] = { 1, 20 };
+    cl_mem m = buffer_of(0, 4, &zero);
+    const size_t one = 1;
+    const int sum = 1 + 20 + 1;
+    cl_int err;
+
+    ok(clSetKernelArg(k, 0, sizeof(m), &m));
+    ok(clSetKernelArg(k, 1, sizeof(int), &numbers[0]));
+    clone = clCloneKernel(k, &err);
+    ok(err);
+    ok(clSetKernelArg(k, 1, sizeof(int), &numbers[1]));
+    ok(clEnqueueNDRangeKernel(rig.queue, clone, 1, NULL, &one, NULL, 0, NULL,
+                              NULL));
+    ok(clEnqueueNDRangeKernel(rig.queue, k, 1, NULL, &one, NULL, 0, NULL,
+                              NULL));
+    ok(clReleaseKernel(k));
+    ok(clEnqueueNDRangeKernel(rig.queue, clone, 1, NULL, &one, NULL, 0, NULL,
+                              NULL));
+    expect_bytes(m, 0, sizeof(sum), &sum);
+    ok(clReleaseKernel(clone));
+    ok(clReleaseMemObject(m));
+}
+
+/*
+ * All in one context, where a buffer goes from one to the next. More than one there
+ * are where meson.build has the host say so.
+ */
+static void every_device_of_a_platform_computes(void **state)
+{
+    const char *source = "kernel void f(global int *a) { *a = *a * 10 + 1; }";
+    const size_t one = 1;
+    cl_device_id devices[8];
+    const int zero = 0;
+    int got = 0, expected = 0;
+    cl_context context;
+    cl_program p;
+    cl_uint n = 0;
+    cl_int err;
+    cl_mem m;
+
+    ok(clGetDeviceIDs(rig.platform, CL_DEVICE_TYPE_ALL, 8, devices, &n));
+    assert_in_range(n, getenv("POCL_DEVICES") ? 2 : 1, 8);
+    context = clCreateContext(NULL, n, devices, NULL, NULL, &err);
+    ok(err);
+    p = clCreateProgramWithSource(context, 1, &source, NULL, &err);
+    ok(err);
+    ok(clBuildProgram(p, n, devices, NULL, NULL, NULL));
+    m = clCreateBuffer(context, CL_MEM_COPY_HOST_PTR, sizeof(zero),
+                       (void *)&zero, &err);
+    ok(err);
+    for (cl_uint i = 0; i < n; i++) {
+        cl_command_queue q = clCreateCommandQueue(context, devices[i], 0, &err);
+        cl_kernel k = clCreateKernel(p, "f", NULL);
+
+        ok(err);
+        ok(clSetKernelArg(k, 0, sizeof(m), &m));
+        ok(clEnqueueNDRangeKernel(q, k, 1, NULL, &one, NULL, 0, NULL, NULL));
+        ok(clEnqueueReadBuffer(q, m, CL_TRUE, 0, sizeof(got), &got, 0, NULL,
+                               NULL));
+        expected = expected * 10 + 1;
+        assert_int_equal(got, expected);
+        ok(clReleaseKernel(k));
+        ok(clReleaseCommandQueue(q));
+    }
+    ok(clReleaseMemObject(m));
+    ok(clReleaseProgram(p));
+    ok(clReleaseContext(context));
+}
+
 /* By -I, by an absolute path in a macro, and one file including another. */
 static void sources_include_files(void **state)
 {
@@ -403,6 +476,8 @@ int main(void)
         cmocka_unit_test(a_failed_build_has_a_log),
         cmocka_unit_test(options_and_info),
         cmocka_unit_test(argument_info_is_asked_for),
+        cmocka_unit_test(a_clone_has_arguments_of_its_own),
+        cmocka_unit_test(every_device_of_a_platform_computes),
         cmocka_unit_test(sources_include_files),
         cmocka_unit_test(compiled_and_linked),
         cmocka_unit_test(binaries_come_back),
