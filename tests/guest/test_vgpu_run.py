@@ -16,6 +16,7 @@ import pytest
 VGPU_RUN = os.environ["VGPU_RUN"]
 REMOTED = os.environ["VGPU_REMOTED"]
 DEVICES = os.environ["VGPU_PROGRAM"]
+UNLOADS = os.environ["VGPU_UNLOADS"]
 BUILDS = os.environ["VGPU_BUILDS"]
 BUFFERS = os.environ["VGPU_BUFFERS"]
 
@@ -82,6 +83,21 @@ def test_the_program_sees_our_device_alone(run):
     names = re.findall(r"(?:platform|device): (.*)", end.stdout)
     assert len(names) >= 2
     assert all(name.endswith(" via vgpu-remote") for name in names), end.stdout
+
+
+def test_all_devices_of_the_host_are_there(run):
+    several = {"POCL_DEVICES": "pthread basic basic"}
+    native = subprocess.run([DEVICES], stdout=subprocess.PIPE, text=True, timeout=100, env={**os.environ, **several})
+    found = re.findall(r"device: (.*)", native.stdout)
+    assert len(found) >= 3
+    ours = re.findall(r"device: (.*) via vgpu-remote", run(DEVICES, **several).stdout)
+    assert len(ours) == len(found)
+    assert all(theirs.startswith(name) for theirs, name in zip(found, ours)), (found, ours)     # long ones are cut
+
+
+def test_a_program_may_unload_us(run):
+    end = run(UNLOADS)
+    assert end.returncode == 0, end.stderr
 
 
 def test_the_private_server_ends_with_the_program(run):
