@@ -91,6 +91,106 @@ static void an_error_travels_along_the_wait_list(void **state)
     ok(clReleaseMemObject(m));
 }
 
+static cl_command_queue out_of_order_queue(void)
+{
+    cl_int err;
+    cl_command_queue q = clCreateCommandQueue(
+        rig.context, rig.device, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &err);
+
+    ok(err);
+    return q;
+}
+
+static void out_of_order_commands_wait_for_their_lists_alone(void **state)
+{
+    cl_command_queue q = out_of_order_queue();
+    cl_event gate = clCreateUserEvent(rig.context, NULL);
+    cl_event held, other, barrier, behind;
+    cl_mem a = buffer_of(0, 4, NULL), b = buffer_of(0, 4, NULL);
+    const uint32_t one = 1, two = 2, three = 3;
+
+    ok(clEnqueueFillBuffer(q, a, &one, 4, 0, 4, 1, &gate, &held));
+    ok(clEnqueueFillBuffer(q, b, &two, 4, 0, 4, 0, NULL, &other));
+    ok(clFlush(q));
+    ok(clWaitForEvents(1, &other));
+    assert_int_not_equal(status_of(held), CL_COMPLETE);
+    /* A barrier is for all, before it and behind. */
+    ok(clEnqueueBarrierWithWaitList(q, 0, NULL, &barrier));
+    ok(clEnqueueFillBuffer(q, b, &three, 4, 0, 4, 0, NULL, &behind));
+    ok(clFlush(q));
+    usleep(20000);
+    assert_int_not_equal(status_of(barrier), CL_COMPLETE);
+    assert_int_not_equal(status_of(behind), CL_COMPLETE);
+    expect_bytes(b, 0, 4, &two);
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    ok(clFinish(q));
+    expect_bytes(a, 0, 4, &one);
+    expect_bytes(b, 0, 4, &three);
+    ok(clReleaseEvent(gate));
+    ok(clReleaseEvent(held));
+    ok(clReleaseEvent(other));
+    ok(clReleaseEvent(barrier));
+    ok(clReleaseEvent(behind));
+    ok(clReleaseMemObject(a));
+    ok(clReleaseMemObject(b));
+    ok(clReleaseCommandQueue(q));
+}
+
+/* More than goes at once, and only the wait lists keep the order. */
+static void large_transfers_out_of_order_keep_every_byte(void **state)
+{
+    enum { SIZE = (20 << 20) + 3 };
+    cl_command_queue q = out_of_order_queue();
+    uint8_t *data = malloc(SIZE), *got = calloc(1, SIZE);
+    cl_event gate = clCreateUserEvent(rig.context, NULL), written, done;
+    cl_mem m = buffer_of(0, SIZE, NULL);
+
+    fill_random(data, SIZE, 7);
+    ok(clEnqueueWriteBuffer(q, m, CL_FALSE, 0, SIZE, data, 1, &gate, &written));
+    ok(clEnqueueReadBuffer(q, m, CL_FALSE, 0, SIZE, got, 1, &written, &done));
+    ok(clFlush(q));
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    ok(clWaitForEvents(1, &done));
+    assert_memory_equal(got, data, SIZE);
+    ok(clReleaseEvent(gate));
+    ok(clReleaseEvent(written));
+    ok(clReleaseEvent(done));
+    ok(clReleaseMemObject(m));
+    ok(clReleaseCommandQueue(q));
+    free(data);
+    free(got);
+}
+
+/* As OpenCL 1.0 had them. */
+static void older_markers_and_barriers(void **state)
+{
+    cl_event gate = clCreateUserEvent(rig.context, NULL), marker;
+    cl_mem m = buffer_of(0, 4, NULL);
+    cl_command_type type = 0;
+    const uint32_t one = 1;
+
+    if (is_remote()) {
+        ok(clEnqueueWaitForEvents(rig.queue, 1, &gate));
+    } else { /* where pocl ends the program */
+        ok(clEnqueueBarrierWithWaitList(rig.queue, 1, &gate, NULL));
+    }
+    ok(clEnqueueFillBuffer(rig.queue, m, &one, 4, 0, 4, 0, NULL, NULL));
+    ok(clEnqueueBarrier(rig.queue));
+    ok(clEnqueueMarker(rig.queue, &marker));
+    ok(clGetEventInfo(marker, CL_EVENT_COMMAND_TYPE, sizeof(type), &type,
+                      NULL));
+    assert_int_equal(type, CL_COMMAND_MARKER);
+    ok(clFlush(rig.queue));
+    usleep(20000);
+    assert_int_not_equal(status_of(marker), CL_COMPLETE);
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    ok(clWaitForEvents(1, &marker));
+    expect_bytes(m, 0, 4, &one);
+    ok(clReleaseEvent(gate));
+    ok(clReleaseEvent(marker));
+    ok(clReleaseMemObject(m));
+}
+
 static void long_wait_lists(void **state)
 {
     enum { COUNT = 200 };
@@ -133,6 +233,37 @@ static void profiles_are_in_order(void **state)
         assert_true(i == 0 || t[i] >= t[i - 1]);
     }
     ok(clReleaseEvent(done));
+    ok(clReleaseMemObject(m));
+}
+
+/* What runs later in a queue starts later, by one clock. */
+static void commands_follow_each_other_on_one_clock(void **state)
+{
+    enum { COUNT = 20 };
+    cl_mem m = buffer_of(0, 4096, NULL);
+    cl_ulong start, end, before = 0;
+    cl_event done[COUNT];
+    uint32_t data[1024];
+
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (i % 2) {
+            ok(clEnqueueReadBuffer(rig.queue, m, CL_FALSE, 0, sizeof(data),
+                                   data, 0, NULL, &done[i]));
+        } else {
+            ok(clEnqueueFillBuffer(rig.queue, m, &i, 4, 0, 4096, 0, NULL,
+                                   &done[i]));
+        }
+    }
+    ok(clFinish(rig.queue));
+    for (int i = 0; i < COUNT; i++) {
+        ok(clGetEventProfilingInfo(done[i], CL_PROFILING_COMMAND_START,
+                                   sizeof(start), &start, NULL));
+        ok(clGetEventProfilingInfo(done[i], CL_PROFILING_COMMAND_END,
+                                   sizeof(end), &end, NULL));
+        assert_true(start >= before && end >= start);
+        before = end;
+        ok(clReleaseEvent(done[i]));
+    }
     ok(clReleaseMemObject(m));
 }
 
@@ -282,16 +413,22 @@ struct worker {
 #define ROUNDS 30u
 #endif
 
-/* A thread of its own with its own queue, buffer and expectations. */
+/*
+ * A thread of its own with its own queue, buffer and expectations; every other one
+ * also has its own context.
+ */
 static void *compute(void *opaque)
 {
     struct worker *w = opaque;
-    cl_command_queue q = clCreateCommandQueue(rig.context, rig.device, 0, NULL);
+    cl_context own = w->seed % 2 ? clCreateContext(NULL, 1, &rig.device, NULL,
+                                                   NULL, NULL) : NULL;
+    cl_context context = own ? own : rig.context;
+    cl_command_queue q = clCreateCommandQueue(context, rig.device, 0, NULL);
     size_t size = 1000 + w->seed * 20011;
     uint8_t *data = malloc(size), *got = malloc(size);
 
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        cl_mem m = clCreateBuffer(rig.context, 0, size, NULL, NULL);
+        cl_mem m = clCreateBuffer(context, 0, size, NULL, NULL);
         cl_event e;
 
         fill_random(data, size, w->seed + i);
@@ -306,6 +443,9 @@ static void *compute(void *opaque)
         clReleaseMemObject(m);
     }
     clReleaseCommandQueue(q);
+    if (own) {
+        clReleaseContext(own);
+    }
     free(data);
     free(got);
     return NULL;
@@ -333,8 +473,12 @@ int main(void)
         cmocka_unit_test(a_user_event_holds_commands_back),
         cmocka_unit_test(a_late_read_is_there_when_its_status_says_so),
         cmocka_unit_test(an_error_travels_along_the_wait_list),
+        cmocka_unit_test(out_of_order_commands_wait_for_their_lists_alone),
+        cmocka_unit_test(large_transfers_out_of_order_keep_every_byte),
+        cmocka_unit_test(older_markers_and_barriers),
         cmocka_unit_test(long_wait_lists),
         cmocka_unit_test(profiles_are_in_order),
+        cmocka_unit_test(commands_follow_each_other_on_one_clock),
         cmocka_unit_test(callbacks_are_called),
         cmocka_unit_test(callbacks_outlive_what_the_program_has_released),
         cmocka_unit_test(a_wait_holds_up_nobody_else),
