@@ -19,6 +19,8 @@
 
 #define SPIN_NS_MAX 100000
 #define SPIN_NS_MIN 2000
+/* What those who may wait for long leave to others; see call_spare_slots(). */
+#define SLOTS_SPARED 16
 /* Every so many waits one spins in full, to learn whether it pays again. */
 #define PROBE_EVERY 64
 
@@ -139,6 +141,22 @@ static uint32_t thread_number(void)
     return number;
 }
 
+/* See call_spare_slots(). */
+static __thread enum { NOT_SPARING, SPARING, SPARED } sparing;
+
+void call_spare_slots(void)
+{
+    sparing = SPARING;
+}
+
+bool call_spared_slots(void)
+{
+    bool spared = sparing == SPARED;
+
+    sparing = NOT_SPARING;
+    return spared;
+}
+
 /* See call_answer_begin(). */
 static __thread struct {
     enum { NOT_WANTED, WANTED, ANSWERED, UNANSWERED } state;
@@ -180,8 +198,10 @@ int call_begin(struct call *c, struct session *s, enum vgpu_api api,
         .call = number,
         .thread = thread_number(),
     };
+    bool spare = sparing == SPARING;
     uint8_t *at;
 
+    sparing = NOT_SPARING;
     if (payload > call_payload_max(s)) {
         return -1;
     }
@@ -192,6 +212,10 @@ int call_begin(struct call *c, struct session *s, enum vgpu_api api,
         goto fail;
     }
     if (reply) {
+        if (spare && s->free_slot_count < SLOTS_SPARED) {
+            sparing = SPARED;
+            goto fail;
+        }
         header.slot = (uint16_t)take_slot(s);
         if (!header.slot) {
             goto fail;

@@ -118,6 +118,14 @@ void call_meanwhile(void (*fn)(struct call *c, void *opaque), void *opaque);
 bool call_is_over(struct call *c);
 
 /**
+ * call_spare_slots: have this thread's next call_begin() fail where hardly a reply
+ * slot is left; call_spared_slots() says whether that was why. For calls that may
+ * wait for what other threads do, and so must leave them slots.
+ */
+void call_spare_slots(void);
+bool call_spared_slots(void);
+
+/**
  * call_wait: wait for the answer; only for a call that wanted one.
  *
  * Spins for a bounded, adaptive time and then blocks. Returns 0 with `reply` at

@@ -13,10 +13,13 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "opencl_call.h"
 
 #define THREADS_MAX 24
+#define ASK_NS      500000 /* from asking in vain to asking again, at first */
+#define ASK_DOUBLES 5u     /* how often that doubles: up to 16 ms */
 
 struct watch {
     struct watch *next;
@@ -73,6 +76,40 @@ static cl_int event_status(cl_event event, cl_int *status)
     return err;
 }
 
+/* Before asking again, after @vain times in vain. */
+static void doze(unsigned vain)
+{
+    unsigned doubles = vain < ASK_DOUBLES ? vain : ASK_DOUBLES;
+
+    nanosleep(&(struct timespec){ .tv_nsec = ASK_NS << doubles }, NULL);
+}
+
+/*
+ * Where so many threads wait that a wait can hold no reply slot: ask now and then.
+ * The host, not being told to wait, has to be told to begin.
+ */
+static cl_int ask_until_over(cl_uint n, const cl_event *list)
+{
+    cl_int status, err = CL_SUCCESS, result = CL_SUCCESS;
+
+    for (cl_uint i = 0; err == CL_SUCCESS && i < n; i++) {
+        if (list[i]->queue) {
+            call_clFlush(list[i]->obj.session, list[i]->queue->obj.id);
+        }
+        for (unsigned vain = 0;; vain++) {
+            err = event_status(list[i], &status);
+            if (err != CL_SUCCESS || is_final(status)) {
+                break;
+            }
+            doze(vain);
+        }
+        if (err == CL_SUCCESS && status < 0) {
+            result = CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
+        }
+    }
+    return err != CL_SUCCESS ? err : result;
+}
+
 CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
                                                 const cl_event *event_list)
 {
@@ -103,7 +140,11 @@ CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
         }
     }
     if (waits) {
+        call_spare_slots();
         err = call_clWaitForEvents(event_list[0]->obj.session, waits, ids);
+        if (call_spared_slots()) {
+            err = ask_until_over(num_events, event_list);
+        }
     }
     for (cl_uint i = 0; err == CL_SUCCESS && i < num_events; i++) {
         atomic_store_explicit(&event_list[i]->status, CL_COMPLETE,

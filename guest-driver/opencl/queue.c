@@ -155,6 +155,22 @@ clCreateCommandQueue(cl_context context, cl_device_id device,
     return cl_return(q, err, errcode_ret);
 }
 
+/* Where hardly a reply slot is left: see clWaitForEvents(). */
+static cl_int finish_by_event(cl_command_queue queue)
+{
+    cl_event last;
+    cl_int err = clEnqueueMarkerWithWaitList(queue, 0, NULL, &last);
+
+    if (err != CL_SUCCESS) {
+        return err;
+    }
+    err = clWaitForEvents(1, &last);
+    clReleaseEvent(last);
+    /* That a command has failed is for who asks its event. */
+    return err == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST ? CL_SUCCESS
+                                                               : err;
+}
+
 CL_API_ENTRY cl_int CL_API_CALL clFinish(cl_command_queue queue)
 {
     cl_int err;
@@ -162,7 +178,11 @@ CL_API_ENTRY cl_int CL_API_CALL clFinish(cl_command_queue queue)
     if (!cl_live(queue, OPENCL_cl_command_queue)) {
         return CL_INVALID_COMMAND_QUEUE;
     }
+    call_spare_slots();
     err = call_clFinish(queue->obj.session, queue->obj.id);
+    if (call_spared_slots()) {
+        err = finish_by_event(queue);
+    }
     command_waited(queue->obj.session);
     return err;
 }

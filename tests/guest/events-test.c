@@ -401,6 +401,37 @@ static void a_wait_holds_up_nobody_else(void **state)
     free(data);
 }
 
+/* More threads wait than there are reply slots: one more is to end that. */
+static void waits_of_any_number_hold_up_nobody_else(void **state)
+{
+    enum { WAITERS = 100 };
+    static pthread_t waiters[WAITERS];
+    cl_event gate = clCreateUserEvent(rig.context, NULL);
+    cl_mem m = buffer_of(0, 1 << 20, NULL);
+    uint8_t *data = malloc(1 << 20);
+
+    for (int i = 0; i < WAITERS; i++) {
+        assert_int_equal(pthread_create(&waiters[i], NULL, wait_for_gate, gate),
+                         0);
+    }
+    usleep(50000);
+    fill_random(data, 1 << 20, 11);
+    ok(clEnqueueWriteBuffer(rig.queue, m, CL_TRUE, 0, 1 << 20, data, 0, NULL,
+                            NULL));
+    ok(clFinish(rig.queue));
+    expect_bytes(m, 0, 1 << 20, data);
+    ok(clSetUserEventStatus(gate, CL_COMPLETE));
+    for (int i = 0; i < WAITERS; i++) {
+        void *result;
+
+        pthread_join(waiters[i], &result);
+        ok((intptr_t)result);
+    }
+    ok(clReleaseEvent(gate));
+    ok(clReleaseMemObject(m));
+    free(data);
+}
+
 struct worker {
     pthread_t thread;
     uint32_t seed;
@@ -482,6 +513,7 @@ int main(void)
         cmocka_unit_test(callbacks_are_called),
         cmocka_unit_test(callbacks_outlive_what_the_program_has_released),
         cmocka_unit_test(a_wait_holds_up_nobody_else),
+        cmocka_unit_test(waits_of_any_number_hold_up_nobody_else),
         cmocka_unit_test(many_threads_at_once),
     };
 
