@@ -4,7 +4,8 @@
  * A callback needs somebody who waits. For each event that has one, a thread
  * of ours waits on the host; threads are made when there are more such events than
  * idle threads, up to a number, and the first is made when a program registers its
- * first callback. A callback for an intermediate status is called when the command
+ * first callback. The last one waits for none: it asks for those that the others have
+ * not taken up, so that no event waits for another's. A callback for an intermediate status is called when the command
  * has completed: "equal to or past the status", as the specification puts it.
  *
  * SPDX-License-Identifier: MIT
@@ -196,11 +197,32 @@ static void run(struct watch *w)
     free(w);
 }
 
+/* Called with the lock: the first that waits for a thread, or NULL. */
+static struct watch *take(void)
+{
+    struct watch *w = first;
+
+    if (w) {
+        first = w->next;
+        last = first ? last : &first;
+    }
+    return w;
+}
+
+/* Called with the lock. */
+static void put(struct watch *w)
+{
+    w->next = NULL;
+    *last = w;
+    last = &w->next;
+    pthread_cond_signal(&some_work);
+}
+
 static void *callback_thread(void *unused)
 {
     pthread_mutex_lock(&lock);
     for (;;) {
-        struct watch *w = first;
+        struct watch *w = take();
 
         if (!w) {
             idle++;
@@ -208,12 +230,68 @@ static void *callback_thread(void *unused)
             idle--;
             continue;
         }
-        first = w->next;
-        if (!first) {
-            last = &first;
-        }
         pthread_mutex_unlock(&lock);
         run(w);
+        pthread_mutex_lock(&lock);
+    }
+    return NULL;
+}
+
+/* Called with the lock: how many wait for a thread. */
+static unsigned queued(void)
+{
+    unsigned n = 0;
+
+    for (struct watch *w = first; w; w = w->next) {
+        n++;
+    }
+    return n;
+}
+
+static bool is_over(cl_event event)
+{
+    cl_int status;
+
+    return event_status(event, &status) != CL_SUCCESS || is_final(status);
+}
+
+/* Called with the lock: once through what is queued. Whether any of it was over. */
+static bool ask_all(void)
+{
+    bool any = false;
+
+    for (unsigned n = queued(); n && first; n--) {
+        struct watch *w = take();
+        bool over;
+
+        pthread_mutex_unlock(&lock);
+        over = is_over(w->event);
+        if (over) {
+            run(w);
+        }
+        pthread_mutex_lock(&lock);
+        if (!over) {
+            put(w);
+        }
+        any |= over;
+    }
+    return any;
+}
+
+static void *asking_thread(void *unused)
+{
+    unsigned vain = 0;
+
+    pthread_mutex_lock(&lock);
+    for (;;) {
+        if (!first) {
+            pthread_cond_wait(&some_work, &lock);
+            vain = 0;
+            continue;
+        }
+        vain = ask_all() ? 0 : vain + 1;
+        pthread_mutex_unlock(&lock);
+        doze(vain);
         pthread_mutex_lock(&lock);
     }
     return NULL;
@@ -228,7 +306,9 @@ static bool add_thread(void)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&id, NULL, callback_thread, NULL);
+    err = pthread_create(&id, NULL, threads < THREADS_MAX - 1
+                                        ? callback_thread : asking_thread,
+                         NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err) {
         return false;
@@ -236,17 +316,6 @@ static bool add_thread(void)
     pthread_detach(id);
     threads++;
     return true;
-}
-
-/* Called with the lock: how many wait for a thread. */
-static unsigned queued(void)
-{
-    unsigned n = 0;
-
-    for (struct watch *w = first; w; w = w->next) {
-        n++;
-    }
-    return n;
 }
 
 static cl_int watch(struct watch *w)
@@ -258,10 +327,7 @@ static cl_int watch(struct watch *w)
         !threads) {
         err = CL_OUT_OF_RESOURCES;
     } else {
-        w->next = NULL;
-        *last = w;
-        last = &w->next;
-        pthread_cond_signal(&some_work);
+        put(w);
     }
     pthread_mutex_unlock(&lock);
     return err;

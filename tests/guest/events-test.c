@@ -329,6 +329,26 @@ static void callbacks_are_called(void **state)
     ok(clReleaseMemObject(m));
 }
 
+/* Those of many events, of which the last comes first. */
+static void a_callback_waits_for_no_other_event(void **state)
+{
+    enum { GATES = 40 };
+    struct heard h = { .lock = PTHREAD_MUTEX_INITIALIZER,
+                       .more = PTHREAD_COND_INITIALIZER };
+    cl_event gates[GATES];
+
+    for (int i = 0; i < GATES; i++) {
+        gates[i] = clCreateUserEvent(rig.context, NULL);
+        assert_non_null(gates[i]);
+        ok(clSetEventCallback(gates[i], CL_COMPLETE, hear, &h));
+    }
+    for (int i = GATES - 1; i >= 0; i--) {
+        ok(clSetUserEventStatus(gates[i], CL_COMPLETE));
+        expect_heard(&h, GATES - i);
+        ok(clReleaseEvent(gates[i]));
+    }
+}
+
 /* What a callback is about, and what hangs on that, is there when it is called. */
 static void CL_CALLBACK look_closely(cl_event event, cl_int status, void *opaque)
 {
@@ -512,6 +532,7 @@ int main(void)
         cmocka_unit_test(commands_follow_each_other_on_one_clock),
         cmocka_unit_test(callbacks_are_called),
         cmocka_unit_test(callbacks_outlive_what_the_program_has_released),
+        cmocka_unit_test(a_callback_waits_for_no_other_event),
         cmocka_unit_test(a_wait_holds_up_nobody_else),
         cmocka_unit_test(waits_of_any_number_hold_up_nobody_else),
         cmocka_unit_test(many_threads_at_once),
