@@ -108,6 +108,44 @@ static void contexts_and_queues(void **state)
                 CL_INVALID_VALUE);
 }
 
+static void called_at_the_end(cl_context context, void *user_data)
+{
+    ++*(int *)user_data;
+}
+
+static void contexts_of_a_type_and_their_end(void **state)
+{
+    const cl_context_properties list[] = {
+        CL_CONTEXT_PLATFORM, (cl_context_properties)rig.platform, 0,
+    };
+    cl_context_properties got[8] = { 0 };
+    cl_uint n = 0, all = 0;
+    int calls = 0;
+    cl_context c;
+    size_t size;
+    cl_int err;
+
+    c = clCreateContextFromType(list, CL_DEVICE_TYPE_ALL, NULL, NULL, &err);
+    ok(err);
+    ok(clGetDeviceIDs(rig.platform, CL_DEVICE_TYPE_ALL, 0, NULL, &all));
+    ok(clGetContextInfo(c, CL_CONTEXT_NUM_DEVICES, sizeof(n), &n, NULL));
+    assert_int_equal(n, all);
+    ok(clGetContextInfo(c, CL_CONTEXT_PROPERTIES, sizeof(got), got, &size));
+    assert_int_equal(size, sizeof(list));
+    assert_memory_equal(got, list, sizeof(list));
+    ok(clSetContextDestructorCallback(c, called_at_the_end, &calls));
+    ok(clRetainContext(c));
+    ok(clReleaseContext(c));
+    assert_int_equal(calls, 0);
+    ok(clReleaseContext(c));
+    assert_int_equal(calls, 1);
+    if (is_remote()) { /* pocl makes a context without devices */
+        expect_null(clCreateContextFromType(list, CL_DEVICE_TYPE_ACCELERATOR,
+                                            NULL, NULL, &err),
+                    CL_DEVICE_NOT_FOUND);
+    }
+}
+
 static void buffers(void **state)
 {
     cl_mem m = buffer_of(CL_MEM_HOST_READ_ONLY, 100, NULL);
@@ -276,6 +314,39 @@ static void what_is_not_there_says_so(void **state)
     }
 }
 
+/* Native kernels, queues on the device, memory that is the same at any moment. */
+static void devices_do_not_say_that_they_can(void **state)
+{
+    cl_command_queue_properties on_device = ~0ull;
+    cl_device_svm_capabilities svm = ~0ull;
+    cl_device_exec_capabilities exec = 0;
+    cl_name_version features[64];
+    cl_uint queues = 99;
+    size_t size = 0;
+
+    if (!is_remote()) {
+        return; /* a host's may */
+    }
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_EXECUTION_CAPABILITIES,
+                       sizeof(exec), &exec, NULL));
+    assert_int_equal(exec, CL_EXEC_KERNEL);
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_QUEUE_ON_DEVICE_PROPERTIES,
+                       sizeof(on_device), &on_device, NULL));
+    assert_int_equal(on_device, 0);
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_MAX_ON_DEVICE_QUEUES,
+                       sizeof(queues), &queues, NULL));
+    assert_int_equal(queues, 0);
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_SVM_CAPABILITIES, sizeof(svm),
+                       &svm, NULL));
+    assert_int_equal(svm & ~(cl_device_svm_capabilities)
+                               CL_DEVICE_SVM_COARSE_GRAIN_BUFFER, 0);
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_OPENCL_C_FEATURES,
+                       sizeof(features), features, &size));
+    for (size_t i = 0; i < size / sizeof(features[0]); i++) {
+        assert_string_not_equal(features[i].name, "__opencl_c_device_enqueue");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +360,8 @@ int main(void)
         cmocka_unit_test(what_the_host_lacks_is_an_error),
         cmocka_unit_test(what_is_refused_says_why),
         cmocka_unit_test(what_is_not_there_says_so),
+        cmocka_unit_test(devices_do_not_say_that_they_can),
+        cmocka_unit_test(contexts_of_a_type_and_their_end),
     };
 
     return cmocka_run_group_tests_name("errors", tests, rig_up, rig_down);
