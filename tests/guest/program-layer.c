@@ -1,0 +1,169 @@
+/*
+ * An OpenCL layer (OPENCL_LAYERS=) that gives a host what has to do with programs and
+ * pocl has not: an intermediate language, specialization constants, and suggested
+ * sizes of work-groups. A stand-in, so that what carries these to a guest can be tested.
+ *
+ * The language is OpenCL C behind SPIR-V's magic number. There is one constant, number
+ * 7, an int, which the text sees as a macro. A suggestion is always the same.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <CL/cl_layer.h>
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAGIC      0x07230203u
+#define CONSTANT   7
+#define VALUES_MAX 16
+#define LANGUAGE   "SPIR-V_1.2 "
+
+/* The values that programs were given; none is taken back. */
+static struct value {
+    cl_program program;
+    cl_int value;
+} values[VALUES_MAX]; /* under lock */
+static unsigned count; /* under lock */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const struct _cl_icd_dispatch *below;
+static struct _cl_icd_dispatch ours;
+
+static cl_int answer(const void *data, size_t n, size_t size, void *value,
+                     size_t *size_ret)
+{
+    if (value && size < n) {
+        return CL_INVALID_VALUE;
+    }
+    if (value) {
+        memcpy(value, data, n);
+    }
+    if (size_ret) {
+        *size_ret = n;
+    }
+    return CL_SUCCESS;
+}
+
+static CL_API_ENTRY cl_int CL_API_CALL
+get_device_info(cl_device_id device, cl_device_info name, size_t size,
+                void *value, size_t *size_ret)
+{
+    return name == CL_DEVICE_IL_VERSION
+               ? answer(LANGUAGE, sizeof(LANGUAGE), size, value, size_ret)
+               : below->clGetDeviceInfo(device, name, size, value, size_ret);
+}
+
+static CL_API_ENTRY cl_program CL_API_CALL
+create_program_with_il(cl_context context, const void *il, size_t length,
+                       cl_int *errcode_ret)
+{
+    const char *text = (const char *)il + sizeof(cl_uint);
+    cl_uint magic = 0;
+
+    if (il && length > sizeof(magic)) {
+        memcpy(&magic, il, sizeof(magic));
+    }
+    if (magic != MAGIC) {
+        if (errcode_ret) {
+            *errcode_ret = CL_INVALID_VALUE;
+        }
+        return NULL;
+    }
+    length -= sizeof(magic);
+    return below->clCreateProgramWithSource(context, 1, &text, &length,
+                                            errcode_ret);
+}
+
+static CL_API_ENTRY cl_int CL_API_CALL
+set_constant(cl_program program, cl_uint id, size_t size, const void *value)
+{
+    cl_int err = CL_SUCCESS;
+
+    if (id != CONSTANT) {
+        return CL_INVALID_SPEC_ID;
+    }
+    if (size != sizeof(cl_int) || !value) {
+        return CL_INVALID_VALUE;
+    }
+    pthread_mutex_lock(&lock);
+    if (count < VALUES_MAX) {
+        values[count].program = program;
+        memcpy(&values[count++].value, value, size);
+    } else {
+        err = CL_OUT_OF_RESOURCES;
+    }
+    pthread_mutex_unlock(&lock);
+    return err;
+}
+
+static CL_API_ENTRY cl_int CL_API_CALL
+build_program(cl_program program, cl_uint n, const cl_device_id *devices,
+              const char *options,
+              void(CL_CALLBACK *notify)(cl_program program, void *user_data),
+              void *user_data)
+{
+    char all[1024];
+    int length = snprintf(all, sizeof(all), "%s", options ? options : "");
+
+    pthread_mutex_lock(&lock);
+    for (unsigned i = count; i-- > 0;) { /* the last one counts */
+        if (values[i].program == program) {
+            snprintf(all + length, sizeof(all) - (size_t)length,
+                     " -DCONSTANT=%d", values[i].value);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return below->clBuildProgram(program, n, devices, all, notify, user_data);
+}
+
+static CL_API_ENTRY cl_int CL_API_CALL
+suggest(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
+        const size_t *offset, const size_t *size, size_t *suggested)
+{
+    for (cl_uint i = 0; i < dimensions; i++) {
+        suggested[i] = size[i] < 4 ? size[i] : 4 - i;
+    }
+    return CL_SUCCESS;
+}
+
+static CL_API_ENTRY void *CL_API_CALL find_function(cl_platform_id platform,
+                                                    const char *name)
+{
+    return name && !strcmp(name, "clGetKernelSuggestedLocalWorkSizeKHR")
+               ? (void *)suggest
+               : below->clGetExtensionFunctionAddressForPlatform(platform,
+                                                                 name);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
+                                               void *value, size_t *size_ret)
+{
+    const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
+
+    return name == CL_LAYER_API_VERSION
+               ? answer(&version, sizeof(version), size, value, size_ret)
+               : CL_INVALID_VALUE;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
+    cl_uint entries, const struct _cl_icd_dispatch *target, cl_uint *entries_out,
+    const struct _cl_icd_dispatch **layer)
+{
+    if (entries < sizeof(ours) / sizeof(void *)) {
+        return CL_INVALID_VALUE;
+    }
+    below = target;
+    ours = *target;
+    ours.clGetDeviceInfo = get_device_info;
+    ours.clCreateProgramWithIL = create_program_with_il;
+    ours.clSetProgramSpecializationConstant = set_constant;
+    ours.clBuildProgram = build_program;
+    ours.clGetExtensionFunctionAddressForPlatform = find_function;
+    *entries_out = sizeof(ours) / sizeof(void *);
+    *layer = &ours;
+    return CL_SUCCESS;
+}

@@ -1,0 +1,152 @@
+/*
+ * Programs in an intermediate language, specialization constants, and suggested sizes of
+ * work-groups. Where the host's OpenCL has none of these, a layer of its ICD
+ * loader stands in (program-layer.c), whose language this is.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "guest.h"
+
+#include <CL/cl_ext.h>
+
+#define CONSTANT 7
+
+/* As long as it takes to travel by shared memory, too. */
+static char il[20000] =
+    "\x03\x02\x23\x07"
+    "#ifndef CONSTANT\n#define CONSTANT 3\n#endif\n"
+    "kernel void f(global int *a) { *a = CONSTANT; }\n";
+
+static cl_program program_of(size_t length)
+{
+    cl_int err;
+    cl_program p = clCreateProgramWithIL(rig.context, il, length, &err);
+
+    ok(err);
+    assert_non_null(p);
+    return p;
+}
+
+static void expect_constant(cl_program p, int expected)
+{
+    cl_mem m = buffer_of(0, sizeof(expected), NULL);
+    const size_t one = 1;
+    cl_kernel k;
+
+    ok(clBuildProgram(p, 0, NULL, NULL, NULL, NULL));
+    k = clCreateKernel(p, "f", NULL);
+    assert_non_null(k);
+    ok(clSetKernelArg(k, 0, sizeof(m), &m));
+    ok(clEnqueueNDRangeKernel(rig.queue, k, 1, NULL, &one, NULL, 0, NULL,
+                              NULL));
+    expect_bytes(m, 0, sizeof(expected), &expected);
+    ok(clReleaseKernel(k));
+    ok(clReleaseMemObject(m));
+}
+
+static void programs_are_made_of_an_intermediate_language(void **state)
+{
+    const size_t lengths[] = { strlen(il), sizeof(il) };
+    char version[64] = "", got[sizeof(il)];
+    size_t size = 0;
+
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_IL_VERSION, sizeof(version),
+                       version, NULL));
+    assert_memory_equal(version, "SPIR-V_", 7);
+    memset(il + lengths[0], ' ', sizeof(il) - lengths[0]);
+    for (int i = 0; i < 2; i++) {
+        cl_program p = program_of(lengths[i]);
+
+        if (is_remote()) { /* the layer keeps none */
+            ok(clGetProgramInfo(p, CL_PROGRAM_IL, sizeof(got), got, &size));
+            assert_int_equal(size, lengths[i]);
+            assert_memory_equal(got, il, size);
+        }
+        expect_constant(p, 3);
+        ok(clReleaseProgram(p));
+    }
+}
+
+static void constants_are_those_of_the_next_build(void **state)
+{
+    cl_program p = program_of(sizeof(il)), q = program_of(sizeof(il));
+    const cl_int values[] = { 41, -5 };
+
+    ok(clSetProgramSpecializationConstant(p, CONSTANT, sizeof(cl_int),
+                                          &values[0]));
+    expect_constant(p, 41);
+    ok(clSetProgramSpecializationConstant(p, CONSTANT, sizeof(cl_int),
+                                          &values[1]));
+    expect_constant(p, -5);
+    expect_constant(q, 3); /* it was given none */
+    ok(clReleaseProgram(p));
+    ok(clReleaseProgram(q));
+}
+
+static void wrong_ones_are_refused(void **state)
+{
+    const cl_int value = 1;
+    cl_program p = program_of(sizeof(il)), source;
+    const char *text = "kernel void f(global int *a) { *a = 1; }";
+    cl_int err = CL_SUCCESS;
+
+    assert_int_equal(clSetProgramSpecializationConstant(p, 99, sizeof(value),
+                                                        &value),
+                     CL_INVALID_SPEC_ID);
+    assert_int_equal(clSetProgramSpecializationConstant(p, CONSTANT, 8, &value),
+                     CL_INVALID_VALUE);
+    assert_int_equal(clSetProgramSpecializationConstant(p, CONSTANT,
+                                                        sizeof(value), NULL),
+                     CL_INVALID_VALUE);
+    if (is_remote()) { /* the layer does not tell them apart */
+        source = clCreateProgramWithSource(rig.context, 1, &text, NULL, NULL);
+        assert_int_equal(clSetProgramSpecializationConstant(
+            source, CONSTANT, sizeof(value), &value), CL_INVALID_PROGRAM);
+        ok(clReleaseProgram(source));
+    }
+    assert_null(clCreateProgramWithIL(rig.context, text, strlen(text), &err));
+    assert_int_equal(err, CL_INVALID_VALUE);
+    assert_null(clCreateProgramWithIL(rig.context, NULL, 0, &err));
+    assert_int_equal(err, CL_INVALID_VALUE);
+    ok(clReleaseProgram(p));
+}
+
+static void work_groups_have_a_suggested_size(void **state)
+{
+    clGetKernelSuggestedLocalWorkSizeKHR_fn suggest =
+        (clGetKernelSuggestedLocalWorkSizeKHR_fn)
+            clGetExtensionFunctionAddressForPlatform(
+                rig.platform, "clGetKernelSuggestedLocalWorkSizeKHR");
+    cl_kernel k = kernel_of("kernel void f(global int *a) { *a = 1; }", "f");
+    const size_t sizes[3] = { 64, 64, 2 };
+    size_t got[3] = { 99, 99, 99 };
+
+    assert_non_null(suggest);
+    ok(suggest(rig.queue, k, 2, NULL, sizes, got));
+    assert_int_equal(got[0], 4);
+    assert_int_equal(got[1], 3);
+    assert_int_equal(got[2], 99);
+    ok(suggest(rig.queue, k, 3, sizes, sizes, got));
+    assert_int_equal(got[2], 2);
+    if (is_remote()) { /* the layer looks at nothing */
+        assert_int_equal(suggest(rig.queue, k, 4, NULL, sizes, got),
+                         CL_INVALID_WORK_DIMENSION);
+        assert_int_equal(suggest(rig.queue, k, 1, NULL, NULL, got),
+                         CL_INVALID_GLOBAL_WORK_SIZE);
+        assert_int_equal(suggest(NULL, k, 1, NULL, sizes, got),
+                         CL_INVALID_COMMAND_QUEUE);
+    }
+    ok(clReleaseKernel(k));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(programs_are_made_of_an_intermediate_language),
+        cmocka_unit_test(constants_are_those_of_the_next_build),
+        cmocka_unit_test(wrong_ones_are_refused),
+        cmocka_unit_test(work_groups_have_a_suggested_size),
+    };
+
+    return cmocka_run_group_tests(tests, rig_up, rig_down);
+}
