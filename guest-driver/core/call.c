@@ -19,7 +19,7 @@
 
 #define SPIN_NS_MAX 100000
 #define SPIN_NS_MIN 2000
-/* What those who may wait for long leave to others; see call_spare_slots(). */
+/* Reply slots that long waits leave to others, besides slot 0; see long_wait_begin(). */
 #define SLOTS_SPARED 16
 /* Every so many waits one spins in full, to learn whether it pays again. */
 #define PROBE_EVERY 64
@@ -141,20 +141,21 @@ static uint32_t thread_number(void)
     return number;
 }
 
-/* See call_spare_slots(). */
-static __thread enum { NOT_SPARING, SPARING, SPARED } sparing;
-
-void call_spare_slots(void)
+bool long_wait_begin(struct session *s)
 {
-    sparing = SPARING;
+    const uint32_t most = RING_SLOTS - 1 - SLOTS_SPARED;
+
+    if (atomic_fetch_add_explicit(&s->long_waits, 1, memory_order_relaxed) <
+        most) {
+        return true;
+    }
+    long_wait_end(s);
+    return false;
 }
 
-bool call_spared_slots(void)
+void long_wait_end(struct session *s)
 {
-    bool spared = sparing == SPARED;
-
-    sparing = NOT_SPARING;
-    return spared;
+    atomic_fetch_sub_explicit(&s->long_waits, 1, memory_order_relaxed);
 }
 
 /* See call_answer_begin(). */
@@ -198,10 +199,8 @@ int call_begin(struct call *c, struct session *s, enum vgpu_api api,
         .call = number,
         .thread = thread_number(),
     };
-    bool spare = sparing == SPARING;
     uint8_t *at;
 
-    sparing = NOT_SPARING;
     if (payload > call_payload_max(s)) {
         return -1;
     }
@@ -212,10 +211,6 @@ int call_begin(struct call *c, struct session *s, enum vgpu_api api,
         goto fail;
     }
     if (reply) {
-        if (spare && s->free_slot_count < SLOTS_SPARED) {
-            sparing = SPARED;
-            goto fail;
-        }
         header.slot = (uint16_t)take_slot(s);
         if (!header.slot) {
             goto fail;

@@ -51,6 +51,7 @@ struct session {
     _Atomic uint64_t doorbells;
     _Atomic uint64_t sleeps;
     _Atomic uint32_t spin_ns; /* how long the next wait spins */
+    _Atomic uint32_t long_waits;
 
     /* By the one thread that uses the slot. */
     uint32_t slot_waits[RING_SLOTS];

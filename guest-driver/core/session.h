@@ -118,12 +118,13 @@ void call_meanwhile(void (*fn)(struct call *c, void *opaque), void *opaque);
 bool call_is_over(struct call *c);
 
 /**
- * call_spare_slots: have this thread's next call_begin() fail where hardly a reply
- * slot is left; call_spared_slots() says whether that was why. For calls that may
- * wait for what other threads do, and so must leave them slots.
+ * long_wait_begin: whether this thread may now make a call that waits for what other
+ * threads do, and holds a reply slot meanwhile. Not if so many do that hardly
+ * a slot is left for those others: then wait without one.
+ * long_wait_end: after true, when the call is over.
  */
-void call_spare_slots(void);
-bool call_spared_slots(void);
+bool long_wait_begin(struct session *s);
+void long_wait_end(struct session *s);
 
 /**
  * call_wait: wait for the answer; only for a call that wanted one.

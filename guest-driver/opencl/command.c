@@ -89,6 +89,7 @@ cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
     c->queue_id = queue->obj.id;
     c->waits = n;
     c->many = NULL;
+    c->blocks = false;
     c->event = NULL;
     c->event_id = 0;
     c->event_out = event;
@@ -117,8 +118,50 @@ void command_waited(struct session *s)
     transfer_settle();
 }
 
+/* Waits for what the next command of @c would wait for, without a reply slot. */
+static cl_int wait_for_turn(struct command *c)
+{
+    bool in_order = !(c->queue->flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    cl_event turn;
+    cl_int err;
+
+    if (!in_order && !c->waits) {
+        return CL_SUCCESS;
+    }
+    turn = create_event(c->queue, CL_COMMAND_MARKER);
+    if (!turn) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    err = call_clEnqueueMarkerWithWaitList(c->session, c->queue_id, c->waits,
+                                           c->ids, turn->obj.id);
+    if (err != CL_SUCCESS) {
+        cl_object_undo(turn);
+        return err;
+    }
+    err = event_ask_until_over(1, &turn);
+    cl_object_release(turn);
+    if (err == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST && !c->waits) {
+        err = CL_SUCCESS; /* that of an earlier command is not this one's */
+    }
+    c->waits = 0;
+    c->ids = NULL;
+    return err;
+}
+
+cl_int command_blocks(struct command *c)
+{
+    if (c->blocks) {
+        return CL_SUCCESS;
+    }
+    c->blocks = long_wait_begin(c->session);
+    return c->blocks ? CL_SUCCESS : wait_for_turn(c);
+}
+
 cl_int command_end(struct command *c, cl_int err)
 {
+    if (c->blocks) {
+        long_wait_end(c->session);
+    }
     free(c->many);
     command_waited(c->session);
     if (c->event && err == CL_SUCCESS) {
@@ -131,8 +174,11 @@ cl_int command_end(struct command *c, cl_int err)
 
 cl_int command_order(struct command *c, bool blocking)
 {
-    cl_int err = CL_SUCCESS;
+    cl_int err = blocking ? command_blocks(c) : CL_SUCCESS;
 
+    if (err != CL_SUCCESS) {
+        return err;
+    }
     if (blocking || c->waits || c->event_id) {
         err = call_clEnqueueMarkerWithWaitList(c->session, c->queue_id,
                                                c->waits, c->ids, c->event_id);

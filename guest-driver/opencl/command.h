@@ -26,6 +26,7 @@ struct command {
     uint64_t event_id;   /* 0: the program wants no event */
 
     /* command.c's own */
+    bool blocks;         /* command_blocks() has begun a long wait */
     uint64_t few[8];
     uint64_t *many;
     cl_event event;
@@ -42,6 +43,16 @@ cl_int command_begin(struct command *c, cl_command_queue queue, cl_uint n,
  * have printed, and let go of what they held.
  */
 void command_waited(struct session *s);
+
+/**
+ * command_blocks: what is sent from now on is waited for. Where many threads wait
+ * already, all that it would have waited for is over when this returns, which held no
+ * reply slot. Returns an error if the command is not to be made.
+ */
+cl_int command_blocks(struct command *c);
+
+/** event_ask_until_over: clWaitForEvents(), without a reply slot: asks now and then. */
+cl_int event_ask_until_over(cl_uint n, const cl_event *list);
 
 /** command_end: give the event to the program, or undo it if @err. Returns @err. */
 cl_int command_end(struct command *c, cl_int err);

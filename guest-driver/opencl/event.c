@@ -5,8 +5,9 @@
  * of ours waits on the host; threads are made when there are more such events than
  * idle threads, up to a number, and the first is made when a program registers its
  * first callback. The last one waits for none: it asks for those that the others have
- * not taken up, so that no event waits for another's. A callback for an intermediate status is called when the command
- * has completed: "equal to or past the status", as the specification puts it.
+ * not taken up, so that no event waits for another's. A callback for an intermediate
+ * status is called when the command has completed: "equal to or past the status", as
+ * the specification puts it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -85,11 +86,8 @@ static void doze(unsigned vain)
     nanosleep(&(struct timespec){ .tv_nsec = ASK_NS << doubles }, NULL);
 }
 
-/*
- * Where so many threads wait that a wait can hold no reply slot: ask now and then.
- * The host, not being told to wait, has to be told to begin.
- */
-static cl_int ask_until_over(cl_uint n, const cl_event *list)
+/* The host, not being told to wait, has to be told to begin. */
+cl_int event_ask_until_over(cl_uint n, const cl_event *list)
 {
     cl_int status, err = CL_SUCCESS, result = CL_SUCCESS;
 
@@ -115,6 +113,7 @@ CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
                                                 const cl_event *event_list)
 {
     uint64_t few[16], *ids = few;
+    struct session *s;
     cl_uint waits = 0;
     cl_int err = CL_SUCCESS;
 
@@ -129,6 +128,7 @@ CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
             return CL_INVALID_CONTEXT;
         }
     }
+    s = event_list[0]->obj.session;
     if (num_events > 16) {
         ids = malloc(num_events * sizeof(ids[0]));
         if (!ids) {
@@ -140,12 +140,11 @@ CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
             ids[waits++] = event_list[i]->obj.id;
         }
     }
-    if (waits) {
-        call_spare_slots();
-        err = call_clWaitForEvents(event_list[0]->obj.session, waits, ids);
-        if (call_spared_slots()) {
-            err = ask_until_over(num_events, event_list);
-        }
+    if (waits && long_wait_begin(s)) {
+        err = call_clWaitForEvents(s, waits, ids);
+        long_wait_end(s);
+    } else if (waits) {
+        err = event_ask_until_over(num_events, event_list);
     }
     for (cl_uint i = 0; err == CL_SUCCESS && i < num_events; i++) {
         atomic_store_explicit(&event_list[i]->status, CL_COMPLETE,
@@ -154,7 +153,7 @@ CL_API_ENTRY cl_int CL_API_CALL clWaitForEvents(cl_uint num_events,
     if (ids != few) {
         free(ids);
     }
-    command_waited(event_list[0]->obj.session);
+    command_waited(s);
     return err;
 }
 

@@ -160,7 +160,10 @@ static void *map(struct command *c, cl_mem mem, struct mapping *m,
     cl_int err;
 
     m->blocking = blocking;
-    err = begin_map(c, mem, m, blocking);
+    err = blocking ? command_blocks(c) : CL_SUCCESS;
+    if (err == CL_SUCCESS) {
+        err = begin_map(c, mem, m, blocking);
+    }
     err = command_end(c, err);
     if (err != CL_SUCCESS) {
         if (m->staging.data) {

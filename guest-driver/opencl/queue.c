@@ -155,7 +155,7 @@ clCreateCommandQueue(cl_context context, cl_device_id device,
     return cl_return(q, err, errcode_ret);
 }
 
-/* Where hardly a reply slot is left: see clWaitForEvents(). */
+/* Without a reply slot. */
 static cl_int finish_by_event(cl_command_queue queue)
 {
     cl_event last;
@@ -173,17 +173,20 @@ static cl_int finish_by_event(cl_command_queue queue)
 
 CL_API_ENTRY cl_int CL_API_CALL clFinish(cl_command_queue queue)
 {
+    struct session *s;
     cl_int err;
 
     if (!cl_live(queue, OPENCL_cl_command_queue)) {
         return CL_INVALID_COMMAND_QUEUE;
     }
-    call_spare_slots();
-    err = call_clFinish(queue->obj.session, queue->obj.id);
-    if (call_spared_slots()) {
+    s = queue->obj.session;
+    if (long_wait_begin(s)) {
+        err = call_clFinish(s, queue->obj.id);
+        long_wait_end(s);
+    } else {
         err = finish_by_event(queue);
     }
-    command_waited(queue->obj.session);
+    command_waited(s);
     return err;
 }
 

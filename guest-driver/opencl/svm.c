@@ -410,6 +410,10 @@ static cl_int copy(struct command *c, bool blocking, void *dst, const void *src,
     if (!from) {
         return copy_here(c, dst, src, size);
     }
+    err = blocking ? command_blocks(c) : CL_SUCCESS;
+    if (err != CL_SUCCESS) {
+        return err;
+    }
     err = call_checked(c->session, true, call_vclEnqueueCopySVM(
         c->session, c->queue_id, (uintptr_t)dst, (uintptr_t)src, size, c->waits,
         c->ids, c->event_id));

@@ -206,9 +206,13 @@ static cl_int read_inline(struct transfer *t, void *ptr)
 cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
 {
     size_t bytes = box_bytes(&t->box);
+    cl_int err = blocking ? command_blocks(t->command) : CL_SUCCESS;
     struct wire_span span;
     char *home;
 
+    if (err != CL_SUCCESS) {
+        return err;
+    }
     if (blocking && bytes <= READ_INLINE_MAX) {
         return read_inline(t, ptr);
     }
@@ -235,8 +239,11 @@ cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr)
     struct wire_span span;
     struct bulk piece;
     char *home;
-    cl_int err;
+    cl_int err = blocking ? command_blocks(t->command) : CL_SUCCESS;
 
+    if (err != CL_SUCCESS) {
+        return err;
+    }
     home = blocking && box_bytes(&t->box) > BULK_INLINE_MAX ? in_place(t) : NULL;
     if (home) {
         return copy_in_place(t, home, (void *)ptr, true);

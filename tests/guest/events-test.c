@@ -421,18 +421,69 @@ static void a_wait_holds_up_nobody_else(void **state)
     free(data);
 }
 
+struct waiter {
+    pthread_t thread;
+    cl_event gate;
+    cl_command_queue queue;
+    cl_mem mem;    /* of a MiB */
+    size_t offset; /* of a page in it that no other maps */
+};
+
+static void *wait_in_a_read(void *opaque)
+{
+    struct waiter *w = opaque;
+    char bytes[64];
+
+    return (void *)(intptr_t)clEnqueueReadBuffer(
+        w->queue, w->mem, CL_TRUE, 0, sizeof(bytes), bytes, 1, &w->gate, NULL);
+}
+
+static void *wait_in_a_write(void *opaque)
+{
+    struct waiter *w = opaque;
+    char *bytes = calloc(1, 1 << 20);
+    cl_int err = clEnqueueWriteBuffer(w->queue, w->mem, CL_TRUE, 0, 1 << 20,
+                                      bytes, 1, &w->gate, NULL);
+
+    free(bytes);
+    return (void *)(intptr_t)err;
+}
+
+static void *wait_in_a_map(void *opaque)
+{
+    struct waiter *w = opaque;
+    cl_int err;
+    void *at = clEnqueueMapBuffer(w->queue, w->mem, CL_TRUE, CL_MAP_READ,
+                                  w->offset, 4096, 1, &w->gate, NULL, &err);
+
+    if (at) {
+        err = clEnqueueUnmapMemObject(w->queue, w->mem, at, 0, NULL, NULL);
+    }
+    return (void *)(intptr_t)err;
+}
+
+static void *wait_for_the_gate(void *opaque)
+{
+    return wait_for_gate(((struct waiter *)opaque)->gate);
+}
+
 /* More threads wait than there are reply slots: one more is to end that. */
 static void waits_of_any_number_hold_up_nobody_else(void **state)
 {
+    static void *(*const ways[])(void *) = { wait_for_the_gate, wait_in_a_read,
+                                             wait_in_a_write, wait_in_a_map };
     enum { WAITERS = 100 };
-    static pthread_t waiters[WAITERS];
+    static struct waiter waiters[WAITERS];
     cl_event gate = clCreateUserEvent(rig.context, NULL);
-    cl_mem m = buffer_of(0, 1 << 20, NULL);
+    cl_mem m = buffer_of(0, 1 << 20, NULL), theirs = buffer_of(0, 1 << 20, NULL);
+    cl_command_queue queue = clCreateCommandQueue(rig.context, rig.device, 0,
+                                                  NULL);
     uint8_t *data = malloc(1 << 20);
 
     for (int i = 0; i < WAITERS; i++) {
-        assert_int_equal(pthread_create(&waiters[i], NULL, wait_for_gate, gate),
-                         0);
+        waiters[i] = (struct waiter){ 0, gate, queue, theirs, (size_t)i * 4096 };
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, ways[i % 4],
+                                        &waiters[i]), 0);
     }
     usleep(50000);
     fill_random(data, 1 << 20, 11);
@@ -444,10 +495,12 @@ static void waits_of_any_number_hold_up_nobody_else(void **state)
     for (int i = 0; i < WAITERS; i++) {
         void *result;
 
-        pthread_join(waiters[i], &result);
+        pthread_join(waiters[i].thread, &result);
         ok((intptr_t)result);
     }
+    ok(clReleaseCommandQueue(queue));
     ok(clReleaseEvent(gate));
+    ok(clReleaseMemObject(theirs));
     ok(clReleaseMemObject(m));
     free(data);
 }
