@@ -58,6 +58,7 @@ void vgpu_context_lose(VgpuContext *ctx, enum ring_fatal why, const char *text)
     }
     trace_vgpu_remote_context_lost(ctx->id, why, text ? text : "");
     if (text) {
+        vr->lost++;
         vgpu_report(vr, "context %u ('%s') is lost: %s", ctx->id, ctx->name,
                     text);
     }

@@ -364,13 +364,15 @@ char *vgpu_virgl_status(VgpuRemote *vr)
         v->caps + VIRGL_CAPS_RENDERER, 64) : g_strdup("");
 
     return g_strdup_printf(
-        "{\"remote\": {\"offered\": %s, \"contexts\": %u, \"blobs\": %u}, "
+        "{\"remote\": {\"offered\": %s, \"contexts\": %u, \"blobs\": %u, "
+        "\"lost\": %" PRIu64 "}, "
         "\"emulation\": {\"offered\": %s, \"worker\": \"%s\", \"executor\": "
         "\"%s\", \"contexts\": %u, \"resources\": %u, \"commands\": %" PRIu64
-        ", \"held\": %u, \"resets\": %" PRIu64 ", \"vulkan\": \"%s\"}}",
+        ", \"held\": %u, \"resets\": %" PRIu64 ", \"vulkan\": \"%s\"}, "
+        "\"refused\": %" PRIu64 "}",
         vr->offers ? "true" : "false", count_contexts(vr),
-        g_hash_table_size(vr->blobs), v->offers ? "true" : "false",
+        g_hash_table_size(vr->blobs), vr->lost, v->offers ? "true" : "false",
         v->given_up ? "given up" : states[v->state], renderer, v->contexts,
         g_hash_table_size(v->resources), v->commands, v->n_held, v->resets,
-        v->no_vulkan ? v->no_vulkan : "");
+        v->no_vulkan ? v->no_vulkan : "", vr->refused);
 }

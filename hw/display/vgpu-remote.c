@@ -266,6 +266,7 @@ static void process_cmd(VirtIOGPU *g, struct virtio_gpu_ctrl_command *cmd)
         break;
     default:
         if (answer >= VIRTIO_GPU_RESP_ERR_UNSPEC) {
+            vr->refused++;
             trace_vgpu_remote_refused(cmd->cmd_hdr.type, cmd->cmd_hdr.ctx_id,
                                       answer);
         }

@@ -90,6 +90,8 @@ struct VgpuRemote {
     unsigned held;
     unsigned fds;
     unsigned live;           /* contexts that cannot be saved */
+    uint64_t lost;           /* contexts, since the start */
+    uint64_t refused;        /* commands */
     Error *blocker;          /* set while there are any */
 
     bool quick; /* a vCPU's thread processes the queue: see ctrl_cb() */

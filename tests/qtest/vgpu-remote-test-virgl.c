@@ -1044,17 +1044,6 @@ static void what_makes_no_sense_is_refused(void)
 
 /* --- loss ---------------------------------------------------------------- */
 
-static char *status_of(Test *t)
-{
-    QDict *answer = qtest_qmp(t->g.qts, "{'execute': 'qom-get', 'arguments': "
-                              "{'path': '/machine/peripheral/gpu', "
-                              "'property': 'status'}}");
-    char *text = g_strdup(qdict_get_str(answer, "return"));
-
-    qobject_unref(answer);
-    return text;
-}
-
 static void worker_that_dies_loses_contexts_and_another_starts(void)
 {
     g_autofree char *status = NULL;
@@ -1076,7 +1065,7 @@ static void worker_that_dies_loses_contexts_and_another_starts(void)
     g_assert_cmphex(submit(&t, 1, 4), ==, NO_CONTEXT);
     g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
-    status = status_of(&t);
+    status = test_status(&t);
     g_assert_nonnull(strstr(status, "\"resets\": 1"));
     stop(&t, &w);
 }
@@ -1267,7 +1256,7 @@ static void why_there_is_no_vulkan_is_in_the_status(void)
     Test t;
 
     test_start_virgl(&t, "backend=auto");
-    status = status_of(&t);
+    status = test_status(&t);
     g_assert_nonnull(strstr(status, "\"vulkan\": \"no ?Vulkan??\""));
     test_stop(&t);
 }
@@ -1297,7 +1286,7 @@ static void worker_that_dies_of_vulkan_costs_nothing(void)
     g_thread_join(thread);
     guest_drive(&t.g);
     g_assert_cmpuint(capset_at(&t, 1), ==, VIRGL_CAPSET_ID);
-    status = status_of(&t);
+    status = test_status(&t);
     g_assert_nonnull(strstr(status, "\"resets\": 0, \"vulkan\": \"\""));
     add_context(&t, 1, &v, true);
     stop(&t, &v);

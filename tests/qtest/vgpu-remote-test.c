@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "qobject/qdict.h"
 #include "vgpu-remote-test.h"
 
 void test_start_with(Test *t, const char *type, const char *more)
@@ -48,6 +49,17 @@ void test_add_context(Test *t, uint32_t id, FakeContext *c)
     g_assert_cmphex(guest_do(&t->g, guest_send_map(&t->g, resource,
                                                    (id - 1) * (1u << 20))),
                     ==, MAPPED);
+}
+
+char *test_status(Test *t)
+{
+    QDict *answer = qtest_qmp(t->g.qts, "{'execute': 'qom-get', 'arguments': "
+                              "{'path': '/machine/peripheral/gpu', "
+                              "'property': 'status'}}");
+    char *text = g_strdup(qdict_get_str(answer, "return"));
+
+    qobject_unref(answer);
+    return text;
 }
 
 void *test_add_blob(Test *t, FakeContext *c, uint32_t resource, uint64_t size)

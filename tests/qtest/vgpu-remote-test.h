@@ -46,6 +46,9 @@ void test_start_with(Test *t, const char *type, const char *more);
 /** test_stop: end both. The device must still answer. */
 void test_stop(Test *t);
 
+/** test_status: what the property of that name says; to be freed. */
+char *test_status(Test *t);
+
 /** test_add_context: @id with a ring, at resource id RING + 100 * (@id - 1). */
 void test_add_context(Test *t, uint32_t id, FakeContext *c);
 
