@@ -23,6 +23,7 @@ static const struct packet {
     [PROTO_HELLO] = { sizeof(struct proto_hello), 0, 0 },
     [PROTO_CONTEXT_CREATE] = { sizeof(struct proto_context_create), 2, 2 },
     [PROTO_VIRGL_CREATE] = { sizeof(struct proto_context_create), 2, 2 },
+    [PROTO_VENUS_CREATE] = { sizeof(struct proto_context_create), 2, 2 },
     [PROTO_STATUS] = { sizeof(struct proto_status), 0, 0 },
     [PROTO_WELCOME] = { sizeof(struct proto_welcome), 0, 0 },
     [PROTO_STATUS_REPLY] = { sizeof(struct proto_status_reply), 0, 0 },
@@ -126,6 +127,7 @@ static void terminate_texts(union proto_any *m)
         break;
     case PROTO_CONTEXT_CREATE:
     case PROTO_VIRGL_CREATE:
+    case PROTO_VENUS_CREATE:
         m->context_create.name[sizeof(m->context_create.name) - 1] = '\0';
         break;
     case PROTO_LOST:
@@ -182,12 +184,13 @@ int proto_check_blob(int fd, uint64_t size)
     struct stat st;
     struct statfs fs;
     int seals = fcntl(fd, F_GET_SEALS);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
     if (seals < 0 || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0) {
         return -errno;
     }
     /* Huge pages could run out behind a hole that the other side punches. */
-    if (!(seals & F_SEAL_SHRINK) || (uint64_t)st.st_size < size ||
+    if (!(seals & F_SEAL_SHRINK) || ((uint64_t)st.st_size + page - 1) / page * page < size ||
         fs.f_type != TMPFS_MAGIC) {
         return -EINVAL;
     }

@@ -8,7 +8,8 @@
  * (the context's doorbell). Nothing is answered: the server starts a worker which
  * takes over that end, and the client may use its own end at once. If no worker
  * can be had, LOST with a reason arrives on that end, and then end of file.
- * VIRGL_CREATE does the same for a worker that serves a whole VM (virgl.h).
+ * VIRGL_CREATE does the same for a worker that serves a whole VM (virgl.h),
+ * VENUS_CREATE for one whose context is of the guest's Vulkan driver (venus.h).
  * Closing the client's end is how a context is destroyed, and a context outlives
  * neither that end nor the client's connection to the server.
  *
@@ -42,6 +43,7 @@ enum proto_type {
     PROTO_CONTEXT_CREATE = 2, /* fds: the worker's end, the doorbell */
     PROTO_STATUS = 3,         /* how much is in use; any client may ask */
     PROTO_VIRGL_CREATE = 4,   /* as CONTEXT_CREATE, for a VM's virgl worker */
+    PROTO_VENUS_CREATE = 5,   /* the same, for a Venus context */
     /* server -> client */
     PROTO_WELCOME = 16,
     PROTO_STATUS_REPLY = 17,
@@ -75,7 +77,7 @@ struct proto_welcome {
     uint64_t memory_max; /* bytes that all blobs of this client may have */
 };
 
-/* Also PROTO_VIRGL_CREATE. */
+/* Also PROTO_VIRGL_CREATE and PROTO_VENUS_CREATE. */
 struct proto_context_create {
     uint32_t type;
     uint32_t context; /* the client's number for it, for logs */
@@ -118,7 +120,8 @@ struct proto_blob_created {
     uint32_t type;
     uint32_t status; /* 0, or an errno value and no fd */
     uint64_t blob;
-    uint64_t size; /* bytes of the memfd, sealed against resizing */
+    uint64_t size;   /* bytes of the blob; the memfd is sealed against resizing */
+    uint64_t offset; /* of the blob in the memfd, whole pages; 0 but for Venus */
 };
 
 struct proto_lost {
@@ -164,6 +167,7 @@ int proto_recv(int sock, union proto_any *m, int fds[PROTO_FDS_MAX]);
 /**
  * proto_check_blob: whether @fd is memory of at least @size bytes, of ordinary
  * pages, that nobody can shrink any more, so that mapping it cannot end in SIGBUS.
+ * Its last page counts as a whole one: behind the end there are zeros.
  *
  * Returns 0 or -errno.
  */

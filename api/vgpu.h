@@ -21,7 +21,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
  * Two parts understand each other when these are equal. Raised by any change
  * to proto.h, ring.h, wire.h, or to the meaning of an existing call.
  */
-#define VGPU_PROTOCOL_VERSION 3
+#define VGPU_PROTOCOL_VERSION 4
 
 /*
  * Our virtio-gpu capability set. Stock kernels keep the ids they have seen in
@@ -49,6 +49,7 @@ enum vgpu_api {
     VGPU_API_SESSION = 0, /* the session itself: see wire.h */
     VGPU_API_OPENCL = 1,
     VGPU_API_VIRGL = 2, /* a whole VM's: see virgl.h */
+    VGPU_API_VENUS = 3, /* Vulkan of a guest's own driver: see venus.h */
     VGPU_API_COUNT,
 };
 

@@ -251,6 +251,21 @@ static const char *start_worker(struct server *s, struct context *ctx,
     return ctx->pid < 0 ? "no process can be started" : NULL;
 }
 
+/* Of a context that is asked for by a packet of that type; 0: there is none. */
+static enum vgpu_api api_of(uint32_t type)
+{
+    switch (type) {
+    case PROTO_CONTEXT_CREATE:
+        return VGPU_API_OPENCL;
+    case PROTO_VIRGL_CREATE:
+        return VGPU_API_VIRGL;
+    case PROTO_VENUS_CREATE:
+        return VGPU_API_VENUS;
+    default:
+        return VGPU_API_SESSION;
+    }
+}
+
 /* Returns NULL, or why there is no context. */
 static const char *context_create(struct server *s, struct client *c,
                                   const struct proto_context_create *m,
@@ -276,7 +291,7 @@ static const char *context_create(struct server *s, struct client *c,
     ctx->client = c;
     ctx->account = ctx->output = -1;
     ctx->number = m->context;
-    ctx->api = m->type == PROTO_VIRGL_CREATE ? VGPU_API_VIRGL : VGPU_API_OPENCL;
+    ctx->api = api_of(m->type);
     memcpy(ctx->name, m->name, sizeof(ctx->name));
     ctx->next = s->contexts;
     s->contexts = ctx;
@@ -442,8 +457,7 @@ static bool serve_packet(struct server *s, struct client *c,
     if (m->type == PROTO_HELLO) {
         return serve_hello(s, c, &m->hello);
     }
-    if (c->welcome && (m->type == PROTO_CONTEXT_CREATE ||
-                       m->type == PROTO_VIRGL_CREATE)) {
+    if (c->welcome && api_of(m->type) != VGPU_API_SESSION) {
         serve_context_create(s, c, &m->context_create, fds);
         return true;
     }

@@ -14,10 +14,10 @@ import socket
 import struct
 import time
 
-VERSION = 3
+VERSION = 4
 MAGIC = 0x4F544F4D45525647
 
-HELLO, CONTEXT_CREATE, STATUS, VIRGL_CREATE = 1, 2, 3, 4
+HELLO, CONTEXT_CREATE, STATUS, VIRGL_CREATE, VENUS_CREATE = 1, 2, 3, 4, 5
 WELCOME, STATUS_REPLY = 16, 17
 BLOB_CREATE, BLOB_DESTROY, RING_EVENT = 32, 33, 34
 BLOB_CREATED, LOST = 48, 49
@@ -161,7 +161,7 @@ class Context:
         data, fds = self.read()
         if self.lost:
             raise Lost(self.lost)
-        kind, status, got, size = struct.unpack("<IIQQ", data)
+        kind, status, got, size, offset = struct.unpack("<IIQQQ", data)
         assert kind == BLOB_CREATED and got == number
         if status:
             assert not fds

@@ -28,7 +28,7 @@ static const struct {
     { PROTO_STATUS, 8, 0 },          { PROTO_WELCOME, 24, 0 },
     { PROTO_STATUS_REPLY, 24, 0 },   { PROTO_BLOB_CREATE, 24, 0 },
     { PROTO_BLOB_DESTROY, 16, 0 },   { PROTO_RING_EVENT, 8, 1 },
-    { PROTO_BLOB_CREATED, 24, 1 },   { PROTO_LOST, 264, 0 },
+    { PROTO_BLOB_CREATED, 32, 1 },   { PROTO_LOST, 264, 0 },
 };
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
