@@ -30,6 +30,8 @@
  *   configuration and drivers in /usr and /etc, llvmpipe compiles to memory, the
  *   shader cache goes to the worker's directory, and where kcmp fails Mesa takes two
  *   files for different ones. No window system is asked for, so no socket is missed.
+ * - A Venus worker starts virglrenderer's render server, a program in /usr, which inherits
+ *   all of this. It is given a file in memory to preload, no directory.
  * - A GPU driver's ioctls on /dev/dri and /dev/nvidia* are not filtered: they are
  *   the way to the GPU, and differ by driver and version.
  * - /proc and /sys, of which hwloc, LLVM and drivers read processors and devices,

@@ -58,7 +58,7 @@ static const char *const allowed[] = {
     "select", "pselect6", "poll", "ppoll", "epoll_create", "epoll_create1",
     "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd",
     "eventfd2", "timerfd_create", "timerfd_settime", "timerfd_gettime", "pause",
-    "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+    "signalfd4", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
     /* threads and children */
     "fork", "vfork", "execve", "exit", "exit_group", "wait4", "waitid",
     "getpid", "getppid", "gettid", "getpgrp", "getpgid", "getsid",

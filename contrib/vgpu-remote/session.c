@@ -557,6 +557,16 @@ void session_post(struct session *s, uint32_t n, uint32_t seq)
     }
 }
 
+void session_send(struct session *s, const void *packet, int fd)
+{
+    int err = proto_send(s->p.sock, packet, &fd, fd >= 0);
+
+    if (err) {
+        log_debug("context ends: %s", strerror(-err));
+        _exit(0);
+    }
+}
+
 bool session_charge(struct session *s, uint64_t bytes)
 {
     return budget_charge(s->p.budget, bytes);

@@ -125,6 +125,9 @@ struct blob *session_blob(struct session *s, const struct wire_span *span);
 void *session_reply_area(struct session *s, uint32_t n);
 void session_post(struct session *s, uint32_t n, uint32_t seq);
 
+/** session_send: @packet to the client, with @fd, which stays the caller's, or -1. */
+void session_send(struct session *s, const void *packet, int fd);
+
 /** session_charge, session_release: bytes of the client's budget. */
 bool session_charge(struct session *s, uint64_t bytes);
 void session_release(struct session *s, uint64_t bytes);

@@ -199,12 +199,17 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
 
 static int vulkan(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
+    uint8_t caps[VIRGL_CAPS_MAX] = { 0 };
     char why[VIRGL_TEXT_MAX];
 
     if (!wire_done(in)) {
         return -1;
     }
-    virgl_vulkan_why(why);
+    started = false; /* it draws no more */
+    done->b = virgl_vulkan_look(s, caps, &done->a, why);
+    if (done->b) {
+        memcpy(session_reply_area(s, VIRGL_CAPS_SLOT), caps, sizeof(caps));
+    }
     tell(s, why);
     return 0;
 }

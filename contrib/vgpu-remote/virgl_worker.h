@@ -5,7 +5,7 @@
  *
  *   virgl.c           decodes messages (api/virgl.h) and makes the calls
  *   virgl_gpu.c       which GPU
- *   virgl_vulkan.c    why guests have no Vulkan
+ *   virgl_vulkan.c    whether guests have Vulkan
  *   virgl_fence.c     completions, and fences that wait for the GPU
  *   virgl_resource.c  resources, and their bytes
  *
@@ -40,10 +40,16 @@ bool virgl_gpu_choose(const char *gpu, int *fd, char *why);
 /* --- virgl_vulkan.c ------------------------------------------------------- */
 
 /**
- * virgl_vulkan_why: @why gets a sentence, of VIRGL_TEXT_MAX bytes at most, that
- * says why a guest has no Vulkan. Loads the host's drivers for that.
+ * virgl_vulkan_look: whether a guest has Vulkan. Loads the host's drivers for that, and
+ * virglrenderer is of no use for anything else in this process then.
+ *
+ * @caps: gets those of Venus, VENUS_CAPS_MAX bytes at most; @version theirs.
+ * @why: gets a sentence, of VIRGL_TEXT_MAX bytes at most: by what, or why not.
+ *
+ * Returns the size of the caps, 0 if there is no Vulkan.
  */
-void virgl_vulkan_why(char *why);
+uint32_t virgl_vulkan_look(struct session *s, uint8_t *caps, uint32_t *version,
+                           char *why);
 
 /* --- virgl_fence.c ------------------------------------------------------- */
 

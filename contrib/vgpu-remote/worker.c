@@ -28,11 +28,13 @@
 #include "memory.h"
 #include "proto.h"
 #include "session.h"
+#include "venus_worker.h"
 #include "virgl_worker.h"
 
 static const struct session_api *const served[VGPU_API_COUNT] = {
     [VGPU_API_OPENCL] = &cl_api,
     [VGPU_API_VIRGL] = &virgl_api,
+    [VGPU_API_VENUS] = &venus_api,
 };
 
 struct worker {

@@ -342,10 +342,13 @@ bool virgl_gpu_choose(const char *gpu, int *fd, char *why)
     return !gpu[0];
 }
 
-void virgl_vulkan_why(char *why)
+uint32_t virgl_vulkan_look(struct session *s, uint8_t *caps, uint32_t *version,
+                           char *why)
 {
     memset(why, 'x', VIRGL_TEXT_MAX - 1);
     why[VIRGL_TEXT_MAX - 1] = '\0';
+    source = 0; /* for that virglrenderer is begun anew */
+    return 0;
 }
 
 /* --- one input ----------------------------------------------------------- */

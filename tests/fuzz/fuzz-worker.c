@@ -89,6 +89,7 @@ const char *isolate_worker(const struct isolation *iso, const char *directory)
 
 const struct session_api cl_api = { .name = "none" };
 const struct session_api virgl_api = { .name = "none" };
+const struct session_api venus_api = { .name = "none" };
 
 struct session {
     struct session_params p;
