@@ -1,8 +1,8 @@
 /*
  * Blob resources: memory that a worker made and the guest maps.
  *
- * RESOURCE_CREATE_BLOB asks the context's worker for a memfd and is answered
- * at once, as the guest does not wait for it. The memfd comes later
+ * RESOURCE_CREATE_BLOB asks the context's worker for a memfd (or, of Venus, a part of
+ * one) and is answered at once, as the guest does not wait for it. The memfd comes later
  * (BLOB_CREATED, in the order of asking), and until then MAP_BLOB suspends the
  * queue.
  *
@@ -94,7 +94,7 @@ static bool window_map(VgpuRemote *vr, VgpuBlob *blob, uint64_t offset)
     void *at = (char *)vr->window_mem + offset;
 
     if (mmap(at, blob->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-             blob->fd, 0) == MAP_FAILED) {
+             blob->fd, blob->offset) == MAP_FAILED) {
         vgpu_report(vr, "cannot map %" PRIu64 " bytes: %s", blob->size,
                     strerror(errno));
         window_clear(vr, offset, blob->size);
@@ -152,9 +152,17 @@ static void blob_drop(VgpuRemote *vr, VgpuBlob *blob)
             return;
         }
     }
-    if (ctx && ctx->sock >= 0) {
+    if (ctx && !ctx->venus && ctx->sock >= 0) {
         vgpu_context_send(ctx, &m, -1);
     }
+}
+
+/* A worker's file has it where it says, by whole pages. */
+static bool is_there(const VgpuBlob *blob, uint64_t offset, int fd)
+{
+    return QEMU_IS_ALIGNED(offset, qemu_real_host_page_size()) &&
+           offset <= INT64_MAX - blob->size &&
+           proto_check_blob(fd, offset + blob->size) == 0;
 }
 
 static VgpuBlob *take_asked(VgpuContext *ctx)
@@ -178,7 +186,7 @@ const char *vgpu_blob_created(VgpuContext *ctx,
     take_asked(ctx);
     trace_vgpu_remote_blob_ready(blob->resource, m->status);
     blob->state = VGPU_BLOB_FAILED;
-    if (fd >= 0 && proto_check_blob(fd, blob->size) < 0) {
+    if (fd >= 0 && !is_there(blob, m->offset, fd)) {
         why = "its worker's memory is too small or not sealed";
         goto drop_blob;
     }
@@ -187,6 +195,7 @@ const char *vgpu_blob_created(VgpuContext *ctx,
     }
     if (fd >= 0) {
         blob->fd = fd;
+        blob->offset = m->offset;
         blob->state = VGPU_BLOB_READY;
     }
     return NULL;
@@ -243,22 +252,31 @@ void vgpu_blobs_destroy_all(VgpuRemote *vr)
 
 /* --- commands ------------------------------------------------------------ */
 
+/* What it is called between us and the worker. Of Venus many have the same blob id. */
+static uint64_t id_of(const VgpuContext *ctx,
+                      const struct virtio_gpu_resource_create_blob *in)
+{
+    return ctx->venus ? in->resource_id : in->blob_id;
+}
+
 /* Returns 0 or the error to answer with. */
 static uint32_t check_create(VgpuRemote *vr, const VgpuContext *ctx,
                              const struct virtio_gpu_resource_create_blob *in)
 {
+    uint64_t id = ctx ? id_of(ctx, in) : 0;
+
     if (vgpu_virgl_is_taken(vr, in->resource_id)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     }
     if (in->blob_mem != VIRTIO_GPU_BLOB_MEM_HOST3D || in->nr_entries != 0 ||
-        in->blob_id == 0 || in->size == 0 || in->size > VGPU_BLOB_SIZE_MAX) {
+        (ctx && id == 0) || in->size == 0 || in->size > VGPU_BLOB_SIZE_MAX) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     /* Nor is it one of the guest's own driver: see vgpu-remote-virgl-blob.c. */
     if (!ctx || ctx->sock < 0) {
         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
     }
-    if (g_hash_table_lookup(ctx->blobs, &in->blob_id)) {
+    if (g_hash_table_lookup(ctx->blobs, &id)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     if (g_hash_table_size(ctx->blobs) >= VGPU_BLOBS_MAX) {
@@ -273,7 +291,7 @@ static VgpuBlob *blob_new(VgpuContext *ctx,
     VgpuBlob *blob = g_new0(VgpuBlob, 1);
 
     blob->resource = in->resource_id;
-    blob->id = in->blob_id;
+    blob->id = id_of(ctx, in);
     blob->size = ROUND_UP(in->size, qemu_real_host_page_size());
     blob->ctx = ctx;
     blob->state = VGPU_BLOB_ASKED;
@@ -281,12 +299,26 @@ static VgpuBlob *blob_new(VgpuContext *ctx,
     return blob;
 }
 
+/* Returns 0, or what a handler is to return. */
+static uint32_t ask(VgpuContext *ctx, const VgpuBlob *blob,
+                    const struct virtio_gpu_resource_create_blob *c)
+{
+    struct proto_blob_create m = {
+        .type = PROTO_BLOB_CREATE, .blob = blob->id, .size = blob->size,
+    };
+
+    if (ctx->venus) {
+        return vgpu_venus_blob_create(ctx, blob, c);
+    }
+    return vgpu_context_send(ctx, &m, -1)
+               ? 0 : VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+}
+
 uint32_t vgpu_blob_create(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                           const VgpuCommand *in)
 {
     const struct virtio_gpu_resource_create_blob *c = &in->create_blob;
     VgpuContext *ctx = vgpu_context_find(vr, in->hdr.ctx_id);
-    struct proto_blob_create m = { .type = PROTO_BLOB_CREATE };
     uint32_t error;
     VgpuBlob *blob;
 
@@ -301,12 +333,11 @@ uint32_t vgpu_blob_create(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
     blob = blob_new(ctx, c);
-    m.blob = blob->id;
-    m.size = blob->size;
-    if (!vgpu_context_send(ctx, &m, -1)) {
+    error = ask(ctx, blob, c);
+    if (error) {
         g_free(blob);
         vgpu_uncharge(vr, 1);
-        return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+        return error;
     }
     trace_vgpu_remote_blob_create(ctx->id, blob->resource, blob->id, blob->size);
     vgpu_hold(vr, ctx->name, &error_abort); /* as its context does */
@@ -381,6 +412,10 @@ uint32_t vgpu_blob_unref(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 
     if (!blob) {
         return VGPU_2D;
+    }
+    if (blob->ctx && blob->ctx->venus && blob->ctx->sock >= 0 &&
+        vgpu_venus_blob_destroy(blob->ctx, blob->resource) == VGPU_STALL) {
+        return VGPU_STALL;
     }
     blob_drop(vr, blob);
     return VIRTIO_GPU_RESP_OK_NODATA;

@@ -97,7 +97,8 @@ void vgpu_remote_describe(Object *obj, VgpuRemote *vr)
     } texts[] = {
         { "backend", "auto|emulation|remote: who computes for the guest. remote: "
           "the host's device, through our driver in the guest, or the VM does "
-          "not start; emulation: OpenGL through the guest's own driver; auto: "
+          "not start; emulation: OpenGL, and Vulkan, through the guest's own "
+          "drivers; auto: "
           "both, with a warning where one is missing. May be set while the VM "
           "runs, and is for new contexts then" },
         { "watchdog", "milliseconds that the emulated GPU may take for one step "
@@ -186,9 +187,6 @@ bool vgpu_remote_check(VgpuRemote *vr, Error **errp)
     }
     if (!check_gpu(vr, errp) || !check_processors(vr, errp)) {
         return false;
-    }
-    if (vr->backend == VGPU_BACKEND_EMULATION) {
-        b->conf.hostmem = 0; /* nothing is shared: no BAR for it */
     }
     return true;
 }

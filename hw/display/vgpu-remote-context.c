@@ -7,7 +7,8 @@
  *   lost    sock < 0          its ring says why; commands naming it are errors
  *   gone    CTX_DESTROY or reset; closing the socket is what ends the worker
  *
- * The guest's 2D makes contexts too, without a capset. They are only ids.
+ * The guest's 2D makes contexts too, without a capset. They are only ids. Those of the
+ * guest's own Vulkan driver have a worker each, as ours have: see vgpu-remote-venus.c.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -125,9 +126,14 @@ static const char *created(void *opaque, const struct proto_blob_created *m,
     VgpuContext *ctx = opaque;
     VgpuBlob *blob = QTAILQ_FIRST(&ctx->asked);
     bool is_ring = blob && !blob->dropped && blob->id == VGPU_BLOB_RING;
-    const char *why = vgpu_blob_created(ctx, m, fd);
+    const char *why;
 
     ctx->started = true;
+    if (ctx->venus) {
+        return ctx->ring ? vgpu_blob_created(ctx, m, fd)
+                         : vgpu_venus_take_ring(ctx, m, fd);
+    }
+    why = vgpu_blob_created(ctx, m, fd);
     if (!why && is_ring) {
         why = take_ring(ctx, blob);
     }
@@ -164,7 +170,7 @@ static void destroy(VgpuContext *ctx, bool drop)
         event_notifier_cleanup(&ctx->doorbell);
         vgpu_uncharge(vr, CONTEXT_FDS);
         if (ctx->ring) {
-            munmap(ctx->ring, RING_MAPPED);
+            munmap(ctx->ring, ctx->venus ? VENUS_RING_SIZE : RING_MAPPED);
         }
         vgpu_release(vr);
     } else {
@@ -248,19 +254,28 @@ static bool connect_worker(VgpuContext *ctx, Error **errp)
     return true;
 }
 
-static uint32_t create_remote(VgpuRemote *vr,
-                              const struct virtio_gpu_ctx_create *in)
+/* Whether the guest was offered such contexts, and may have new ones. */
+static bool may_create(const VgpuRemote *vr, bool venus)
+{
+    return venus ? vr->virgl.venus_size && vr->backend != VGPU_BACKEND_REMOTE
+                 : vr->offers && vr->backend != VGPU_BACKEND_EMULATION;
+}
+
+/* One that has a worker. */
+static uint32_t create_live(VgpuRemote *vr,
+                            const struct virtio_gpu_ctx_create *in, bool venus)
 {
     VgpuContext *ctx;
     Error *err = NULL;
 
-    if (!vr->offers || vr->backend == VGPU_BACKEND_EMULATION) {
+    if (!may_create(vr, venus)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
     if (!vgpu_charge(vr, CONTEXT_FDS)) {
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
     ctx = context_new(vr, in->hdr.ctx_id, false);
+    ctx->venus = venus;
     take_name(ctx, in);
     if (!vgpu_hold(vr, ctx->name, &err)) {
         goto refused;
@@ -272,6 +287,9 @@ static uint32_t create_remote(VgpuRemote *vr,
     vgpu_rings_init(ctx);
     ctx->blobs = g_hash_table_new(g_int64_hash, g_int64_equal);
     insert(ctx);
+    if (venus) {
+        vgpu_venus_begin(ctx);
+    }
     return VIRTIO_GPU_RESP_OK_NODATA;
 
 refused:
@@ -334,7 +352,9 @@ uint32_t vgpu_context_create(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd
     case VIRGL_CAPSET_ID:
         return create_virgl(vr, &in->ctx_create);
     case VGPU_CAPSET_ID:
-        return create_remote(vr, &in->ctx_create);
+        return create_live(vr, &in->ctx_create, false);
+    case VENUS_CAPSET_ID:
+        return create_live(vr, &in->ctx_create, true);
     default:
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
@@ -403,6 +423,9 @@ uint32_t vgpu_context_submit(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd
     }
     if (!ctx) {
         return VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID;
+    }
+    if (ctx->venus) {
+        return vgpu_venus_submit(ctx, cmd, in);
     }
     if (in->submit.size == 0) {
         trace_vgpu_remote_doorbell(ctx->id);

@@ -117,10 +117,13 @@ static void signalled(EventNotifier *e)
     if (any) {
         virtio_notify(VIRTIO_DEVICE(g), g->ctrl_vq);
     }
+    if (ring->ctx->venus && ring->index == 0) {
+        vgpu_moved_on(ring->ctx); /* there is space in its ring */
+    }
 }
 
-/* The worker learns of a ring's eventfd when the guest first waits on it. */
-static bool have_event(VgpuRing *ring)
+/* The worker learns of a ring's eventfd when somebody first waits on it. */
+bool vgpu_ring_watch(VgpuRing *ring)
 {
     struct proto_ring_event m = {
         .type = PROTO_RING_EVENT, .ring = ring->index,
@@ -163,7 +166,7 @@ uint32_t vgpu_fence_wait(VgpuContext *ctx, struct virtio_gpu_ctrl_command *cmd,
         ring_slot_is_done(ring_slot(ctx->ring, ring), seq)) {
         return VIRTIO_GPU_RESP_OK_NODATA;
     }
-    if (!may_hold(ctx) || !have_event(r)) {
+    if (!may_hold(ctx) || !vgpu_ring_watch(r)) {
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
     /* Behind others it is armed when they are answered. */
@@ -180,12 +183,13 @@ void vgpu_fence_answer(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     const struct virtio_gpu_ctrl_hdr *hdr = &cmd->cmd_hdr;
     uint32_t on_ring = VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX;
     VgpuContext *ctx = vgpu_context_find(vr, hdr->ctx_id);
+    uint32_t slot = hdr->ring_idx + (ctx && ctx->venus);
     VgpuFence fence = { .cmd = cmd, .answer = type };
 
     if ((hdr->flags & on_ring) == on_ring && ctx &&
-        hdr->ring_idx < VGPU_RINGS_MAX && may_hold(ctx) &&
-        !QSIMPLEQ_EMPTY(&ctx->rings[hdr->ring_idx].fences)) {
-        hold(&ctx->rings[hdr->ring_idx], &fence);
+        slot < VGPU_RINGS_MAX && may_hold(ctx) &&
+        !QSIMPLEQ_EMPTY(&ctx->rings[slot].fences)) {
+        hold(&ctx->rings[slot], &fence);
         return;
     }
     if (vgpu_held_is_behind(vr, hdr)) {

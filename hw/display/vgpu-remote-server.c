@@ -309,7 +309,8 @@ bool vgpu_server_context(VgpuRemote *vr, VgpuContext *ctx, int worker,
                          int doorbell, Error **errp)
 {
     struct proto_context_create m = {
-        .type = PROTO_CONTEXT_CREATE, .context = ctx->id,
+        .type = ctx->venus ? PROTO_VENUS_CREATE : PROTO_CONTEXT_CREATE,
+        .context = ctx->id,
     };
 
     return send_context(vr, &m, ctx->name, worker, doorbell, errp);

@@ -443,8 +443,14 @@ static void vulkan_done(VgpuRemote *vr, VgpuJob *job,
     VgpuVirgl *v = &vr->virgl;
 
     v->looking = false;
-    if (done->status == 0 && v->ring) {
-        v->no_vulkan = workers_text(v);
+    if (done->status || !v->ring) {
+        return;
+    }
+    v->vulkan = workers_text(v);
+    if (done->b <= sizeof(v->venus_caps)) {
+        v->venus_version = done->a;
+        v->venus_size = done->b;
+        memcpy(v->venus_caps, ring_reply(v->ring, VIRGL_CAPS_SLOT), done->b);
     }
 }
 
@@ -702,5 +708,5 @@ void vgpu_virgl_finish(VgpuRemote *vr)
     g_clear_pointer(&vr->virgl.resources, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.twins, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.watchdog, timer_free);
-    g_clear_pointer(&vr->virgl.no_vulkan, g_free);
+    g_clear_pointer(&vr->virgl.vulkan, g_free);
 }

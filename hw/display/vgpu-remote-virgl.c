@@ -374,5 +374,5 @@ char *vgpu_virgl_status(VgpuRemote *vr)
         g_hash_table_size(vr->blobs), vr->lost, v->offers ? "true" : "false",
         v->given_up ? "given up" : states[v->state], renderer, v->contexts,
         g_hash_table_size(v->resources), v->commands, v->n_held, v->resets,
-        v->no_vulkan ? v->no_vulkan : "", vr->refused);
+        v->vulkan ? v->vulkan : "", vr->refused);
 }

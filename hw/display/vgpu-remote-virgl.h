@@ -36,6 +36,7 @@
 #include "qemu/timer.h"
 #include "hw/virtio/virtio-gpu.h"
 #include "api/proto.h"
+#include "api/venus.h"
 #include "api/virgl.h"
 
 typedef struct VgpuRemote VgpuRemote;
@@ -173,7 +174,9 @@ struct VgpuVirgl {
     char *gpu;  /* "rendernode": which one draws; NULL or empty: any */
     uint32_t caps_version, caps_size;
     uint8_t caps[VIRGL_CAPS_MAX];
-    char *no_vulkan; /* why; NULL: nobody knows */
+    uint32_t venus_version, venus_size; /* 0: the guest is offered no Vulkan */
+    uint8_t venus_caps[VENUS_CAPS_MAX];
+    char *vulkan; /* by what, or why not; NULL: nobody knows */
 
     /* the worker */
     VgpuVirglState state;

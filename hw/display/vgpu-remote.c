@@ -37,13 +37,20 @@
 
 /* --- suspending the queue ------------------------------------------------ */
 
+/* Venus makes blobs between a guest's calls, which may compile, say. */
+static int64_t stall_ms(const VgpuRemote *vr, const VgpuContext *ctx)
+{
+    return !ctx->started ? VGPU_REMOTE_START_MS
+                         : ctx->venus ? vr->virgl.hang_ms : VGPU_REMOTE_STALL_MS;
+}
+
 uint32_t vgpu_stall(VgpuRemote *vr, VgpuContext *ctx)
 {
     if (vr->stalled != ctx) {
         trace_vgpu_remote_stall(ctx->id);
         vr->stalled = ctx;
         timer_mod(vr->stall_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                  (ctx->started ? VGPU_REMOTE_STALL_MS : VGPU_REMOTE_START_MS));
+                  stall_ms(vr, ctx));
     }
     return VGPU_STALL;
 }
@@ -86,7 +93,7 @@ static void stall_is_over(void *opaque)
 
 /*
  * All from copies: a stock driver that waits 5 s for them does without 3D. Ours
- * is constant, virgl's came from a worker when the device was made.
+ * is constant, virgl's and Venus' came from a worker when the device was made.
  */
 static uint32_t get_capset_info(VgpuRemote *vr,
                                 struct virtio_gpu_ctrl_command *cmd,
@@ -95,16 +102,21 @@ static uint32_t get_capset_info(VgpuRemote *vr,
     struct virtio_gpu_resp_capset_info info = {
         .hdr.type = VIRTIO_GPU_RESP_OK_CAPSET_INFO,
     };
+    const VgpuVirgl *v = &vr->virgl;
     uint32_t index = in->capset_info.capset_index;
 
     if (vr->offers && index == 0) {
         info.capset_id = VGPU_CAPSET_ID;
         info.capset_max_version = VGPU_CAPSET_VERSION;
         info.capset_max_size = sizeof(struct vgpu_capset);
-    } else if (vr->virgl.offers && index == vr->offers) {
+    } else if (v->offers && index == vr->offers) {
         info.capset_id = VIRGL_CAPSET_ID;
-        info.capset_max_version = vr->virgl.caps_version;
-        info.capset_max_size = vr->virgl.caps_size;
+        info.capset_max_version = v->caps_version;
+        info.capset_max_size = v->caps_size;
+    } else if (v->venus_size && index == vr->offers + 1) {
+        info.capset_id = VENUS_CAPSET_ID;
+        info.capset_max_version = v->venus_version;
+        info.capset_max_size = v->venus_size;
     } else {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
@@ -121,6 +133,7 @@ static uint32_t get_capset(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
         union {
             struct vgpu_capset ours;
             uint8_t virgl[VIRGL_CAPS_MAX];
+            uint8_t venus[VENUS_CAPS_MAX];
         };
     } answer = {
         .hdr.type = VIRTIO_GPU_RESP_OK_CAPSET,
@@ -137,6 +150,10 @@ static uint32_t get_capset(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                version <= v->caps_version) { /* stock drivers say 0 */
         memcpy(answer.virgl, v->caps, v->caps_size);
         size = v->caps_size;
+    } else if (v->venus_size && id == VENUS_CAPSET_ID &&
+               version <= v->venus_version) {
+        memcpy(answer.venus, v->venus_caps, v->venus_size);
+        size = v->venus_size;
     } else {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER;
     }
@@ -460,7 +477,8 @@ static void realize(DeviceState *dev, Error **errp)
     vgpu_contexts_init(vr);
     vgpu_blobs_init(vr);
     if (probe_virgl(vr, errp)) {
-        g->parent_obj.virtio_config.num_capsets = vr->offers + vr->virgl.offers;
+        g->parent_obj.virtio_config.num_capsets =
+            vr->offers + vr->virgl.offers + !!vr->virgl.venus_size;
         virtio_gpu_device_realize(dev, errp);
     }
     if (*errp) {
@@ -473,7 +491,7 @@ static void realize(DeviceState *dev, Error **errp)
     vr->resume_bh = virtio_bh_io_new_guarded(dev, resume, g);
     vmstate_register(VMSTATE_IF(dev), VMSTATE_INSTANCE_ID_ANY,
                      &vmstate_vgpu_remote, vr);
-    if (vr->offers && !vgpu_window_init(vr, errp)) {
+    if ((vr->offers || vr->virgl.offers) && !vgpu_window_init(vr, errp)) {
         unrealize(dev);
     }
 }

@@ -14,6 +14,7 @@
  *   vgpu-remote-fence.c    commands that are answered when a ring has moved on
  *   vgpu-remote-blob.c     blob resources, and the BAR they are mapped in
  *   vgpu-remote-server.c   the connection to vgpu-remoted
+ *   vgpu-remote-venus.c    contexts of the guest's own Vulkan driver
  *   vgpu-remote-virgl*.c   the emulated GPU: see vgpu-remote-virgl.h
  *   vgpu-remote-pci.c, vgpu-remote-vga.c   the two types a user plugs in
  *
@@ -36,6 +37,7 @@
 #include "hw/virtio/virtio-gpu.h"
 #include "api/proto.h"
 #include "api/ring.h"
+#include "api/venus.h"
 #include "api/vgpu.h"
 #include "hw/display/vgpu-remote-virgl.h"
 #include "qom/object.h"
@@ -121,6 +123,7 @@ typedef struct VgpuRing {
     VgpuContext *ctx;
     uint32_t index;
     EventNotifier event; /* signalled by the worker; made for the first wait */
+    uint32_t seq;        /* Venus: of the last fence */
     VgpuFences fences;   /* in the guest's order */
 } VgpuRing;
 
@@ -130,19 +133,21 @@ struct VgpuContext {
     uint32_t id;
     uint64_t serial; /* no other context of this device ever has it */
     bool plain; /* not of our capset: for 2D, or virgl */
+    bool venus; /* of Venus', else like one of ours */
     char name[VGPU_NAME_MAX];
 
     /* a plain context may have: see vgpu-remote-virgl.c */
     GHashTable *attached; /* resources, until it is used for 3D */
     uint32_t generation;  /* of the virgl worker that knows it; 0: none */
 
-    /* a context of our capset has: */
+    /* a context of our capset, or Venus', has: */
     int sock;               /* to the worker; -1: the context is lost */
     EventNotifier doorbell;
     bool started;           /* the worker has answered once */
-    void *ring;             /* header and slots, once the worker has made it */
+    void *ring;             /* header and slots, once the worker has made it ... */
+    struct ring_producer producer; /* ... and of Venus all of it */
     unsigned held;
-    GHashTable *blobs;      /* by blob id: those the guest can still name */
+    GHashTable *blobs;      /* by id: those the guest can still name */
     QTAILQ_HEAD(, VgpuBlob) asked; /* of which the worker has yet to answer */
     VgpuRing rings[VGPU_RINGS_MAX];
 };
@@ -156,13 +161,14 @@ typedef enum VgpuBlobState {
 struct VgpuBlob {
     /* constant after create */
     uint32_t resource;
-    uint64_t id;
+    uint64_t id;   /* between us and the worker: the guest's, of Venus the resource */
     uint64_t size; /* whole pages */
 
     VgpuContext *ctx; /* NULL: gone; what was mapped stays mapped */
     VgpuBlobState state;
     bool dropped;     /* the guest gave it up before the worker answered */
     int fd;
+    uint64_t offset;  /* in that */
     bool mapped;
     IntervalTreeNode span; /* while mapped */
     QTAILQ_ENTRY(VgpuBlob) next; /* in ctx->asked, while ASKED */
@@ -271,10 +277,10 @@ void vgpu_remote_describe(Object *obj, VgpuRemote *vr);
 
 /* --- contexts: vgpu-remote-context.c ------------------------------------- */
 
-/** vgpu_context_find: the context @id of our capset, lost or not, or NULL. */
+/** vgpu_context_find: the context @id of our capset or Venus', lost or not, or NULL. */
 VgpuContext *vgpu_context_find(VgpuRemote *vr, uint32_t id);
 
-/** vgpu_context_find_plain: a context that is not of our capset, or NULL. */
+/** vgpu_context_find_plain: a context that is of neither, or NULL. */
 VgpuContext *vgpu_context_find_plain(VgpuRemote *vr, uint32_t id);
 
 /** vgpu_context_add_plain: after migration. Returns false if @id is taken. */
@@ -312,6 +318,12 @@ void vgpu_rings_init(VgpuContext *ctx);
  * the commands are somebody else's to free.
  */
 void vgpu_rings_finish(VgpuContext *ctx, bool drop);
+
+/**
+ * vgpu_ring_watch: have a signal when @ring's slot is armed and moves. Returns false if
+ * there are no files for that.
+ */
+bool vgpu_ring_watch(VgpuRing *ring);
 
 /** vgpu_fence_wait: hold @cmd until slot @ring of @ctx has reached @seq. */
 uint32_t vgpu_fence_wait(VgpuContext *ctx, struct virtio_gpu_ctrl_command *cmd,
@@ -353,6 +365,24 @@ void vgpu_blobs_fail(VgpuContext *ctx);
 
 /** vgpu_blobs_orphan: @ctx is going away; its resources stay until UNREF. */
 void vgpu_blobs_orphan(VgpuContext *ctx);
+
+/* --- Venus: vgpu-remote-venus.c ------------------------------------------- */
+
+/** vgpu_venus_begin: @ctx is new: ask for its ring. */
+void vgpu_venus_begin(VgpuContext *ctx);
+
+/** vgpu_venus_take_ring: the answer to that. Takes @fd; NULL, or what is wrong. */
+const char *vgpu_venus_take_ring(VgpuContext *ctx,
+                                 const struct proto_blob_created *m, int fd);
+
+/* Messages to the worker. They return 0, or what a handler is to return. */
+uint32_t vgpu_venus_blob_create(VgpuContext *ctx, const VgpuBlob *blob,
+                                const struct virtio_gpu_resource_create_blob *c);
+uint32_t vgpu_venus_blob_destroy(VgpuContext *ctx, uint32_t resource);
+
+/** vgpu_venus_submit: SUBMIT_3D. Returns what a handler is to. */
+uint32_t vgpu_venus_submit(VgpuContext *ctx, struct virtio_gpu_ctrl_command *cmd,
+                           const VgpuCommand *in);
 
 /* --- the server: vgpu-remote-server.c ------------------------------------ */
 

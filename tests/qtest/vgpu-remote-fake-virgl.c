@@ -127,6 +127,8 @@ void fake_virgl_complete(FakeVirgl *v, uint32_t token, uint32_t status,
 
 /* --- a device that has asked for caps ------------------------------------ */
 
+static bool has_venus;
+
 static void *serve_probe(void *opaque)
 {
     Fake *f = opaque;
@@ -136,7 +138,8 @@ static void *serve_probe(void *opaque)
     fake_virgl(f, &v);
     fake_virgl_take(&v, VIRGL_VULKAN);
     strcpy(ring_reply(v.ring, VIRGL_TEXT_SLOT), FAKE_WHY);
-    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    memset(ring_reply(v.ring, VIRGL_CAPS_SLOT), FAKE_VENUS_CAP, FAKE_VENUS_CAPS);
+    fake_virgl_complete(&v, v.token, 0, 0, has_venus ? FAKE_VENUS_CAPS : 0);
     g_assert_true(fake_is_closed(v.sock));
     fake_virgl_die(&v);
     return NULL;
@@ -159,4 +162,11 @@ void test_start_virgl(Test *t, const char *properties)
     guest_start(&t->g, device, NULL);
     g_thread_join(thread);
     guest_drive(&t->g);
+}
+
+void test_start_venus(Test *t, const char *properties)
+{
+    has_venus = true;
+    test_start_virgl(t, properties);
+    has_venus = false;
 }

@@ -7,11 +7,14 @@
 #ifndef VGPU_REMOTE_FAKE_VIRGL_H
 #define VGPU_REMOTE_FAKE_VIRGL_H
 
+#include "api/venus.h"
 #include "api/virgl.h"
 #include "vgpu-remote-test.h"
 
 #define FAKE_CAPS 1376 /* bytes, all of them FAKE_CAP */
 #define FAKE_CAP  0x5a
+#define FAKE_VENUS_CAPS 160 /* bytes, all of them FAKE_VENUS_CAP */
+#define FAKE_VENUS_CAP  0x6b
 #define FAKE_WHY  "no \"Vulkan\"\n"
 
 typedef struct FakeVirgl {
@@ -53,5 +56,8 @@ GThread *test_serve_probe(Fake *f);
 
 /** test_start_virgl: a device with @properties that was offered a worker. */
 void test_start_virgl(Test *t, const char *properties);
+
+/** test_start_venus: the same; and that worker had Vulkan. */
+void test_start_venus(Test *t, const char *properties);
 
 #endif

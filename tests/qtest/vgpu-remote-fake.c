@@ -116,14 +116,14 @@ bool fake_has_context(Fake *f)
     return is_readable(f->conn, 100);
 }
 
-void fake_context(Fake *f, FakeContext *c)
+static void take_context(Fake *f, FakeContext *c, uint32_t type)
 {
     union proto_any m;
     int fds[PROTO_FDS_MAX];
 
     g_assert_true(is_readable(f->conn, LIMIT_MS));
     g_assert_cmpint(proto_recv(f->conn, &m, fds), ==, 1);
-    g_assert_cmpuint(m.type, ==, PROTO_CONTEXT_CREATE);
+    g_assert_cmpuint(m.type, ==, type);
     memset(c, 0, sizeof(*c));
     c->sock = fds[0];
     c->doorbell = fds[1];
@@ -132,6 +132,16 @@ void fake_context(Fake *f, FakeContext *c)
     for (int i = 0; i < VGPU_RINGS_MAX; i++) {
         c->event[i] = -1;
     }
+}
+
+void fake_context(Fake *f, FakeContext *c)
+{
+    take_context(f, c, PROTO_CONTEXT_CREATE);
+}
+
+void fake_venus_context(Fake *f, FakeContext *c)
+{
+    take_context(f, c, PROTO_VENUS_CREATE);
 }
 
 void fake_context_die(FakeContext *c)

@@ -41,6 +41,7 @@ void fake_die(Fake *f);
 /** fake_has_context: whether the device asked for one. fake_context: take it. */
 bool fake_has_context(Fake *f);
 void fake_context(Fake *f, FakeContext *c);
+void fake_venus_context(Fake *f, FakeContext *c);
 void fake_context_die(FakeContext *c);
 
 /** fake_is_closed: whether @sock ends, within 5 s, after what is still in it. */

@@ -29,7 +29,6 @@ static QTestState *start_qemu(const char *device, const char *more)
 void guest_start(Guest *g, const char *device, const char *more)
 {
     memset(g, 0, sizeof(*g));
-    g->no_window = device && strstr(device, "backend=emulation");
     g->qts = start_qemu(device, more);
     pc_alloc_init(&g->alloc, g->qts, ALLOC_NO_FLAGS);
     g->bus = qpci_new_pc(g->qts, &g->alloc);
@@ -77,7 +76,7 @@ void guest_drive(Guest *g)
     g_assert_cmpuint(g->vq->size, >=, 2 * GUEST_PLACES);
     g->cursor_vq = qvirtqueue_setup(&g->pci->vdev, &g->alloc, 1);
     qvirtio_set_driver_ok(&g->pci->vdev);
-    if (g->features & 1 << VIRTIO_GPU_F_RESOURCE_BLOB && !g->no_window) {
+    if (g->features & 1 << VIRTIO_GPU_F_RESOURCE_BLOB) {
         uint64_t size;
 
         g->window = qpci_iomap(g->pci->pdev, 4, &size);

@@ -31,8 +31,7 @@ typedef struct Guest {
     QVirtioPCIDevice *pci;
     QVirtQueue *vq, *cursor_vq;
     uint64_t mmio;     /* where BARs may be mapped, all of them anew */
-    QPCIBar window;    /* the memory that blobs are mapped in ... */
-    bool no_window;    /* ... which a device that only emulates has not */
+    QPCIBar window;    /* the memory that blobs are mapped in */
     uint64_t features; /* as offered */
 
     uint64_t buffers;

@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 {
     static const TestCase *const all[] = {
         tests_life, tests_context, tests_blob, tests_fence, tests_refuse,
-        tests_loss, tests_save, tests_virgl, tests_display,
+        tests_loss, tests_save, tests_virgl, tests_venus, tests_display,
         tests_fuzz,
     };
 
