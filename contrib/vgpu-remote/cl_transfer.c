@@ -249,8 +249,8 @@ static cl_int run_streamed(struct transfer *t, struct bulk_header *bulk)
  * know (see cl_buffer.c). Then a transfer is a memcpy() at the right time: when
  * the queue has done what came before. If it is known to be idle, that is now.
  *
- * Commands that another thread of the guest puts into the queue meanwhile may run at
- * the same time. The guest has not ordered them in any way.
+ * A command that came into the queue meanwhile would run at the same time. It is for the
+ * shim that none does (keep_order() in guest-driver/opencl/transfer.c).
  */
 
 /* Where in @t's buffer it begins; NULL if that is no memory that we know. */

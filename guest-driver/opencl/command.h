@@ -27,6 +27,8 @@ struct command {
 
     /* command.c's own */
     bool blocks;         /* command_blocks() has begun a long wait */
+    bool takes;          /* the queue, for itself */
+    uint64_t use;        /* of the queue, with this command */
     uint64_t few[8];
     uint64_t *many;
     cl_event event;
@@ -50,6 +52,24 @@ void command_waited(struct session *s);
  * reply slot. Returns an error if the command is not to be made.
  */
 cl_int command_blocks(struct command *c);
+
+/**
+ * command_takes_queue: whether the command, which is waited for and has waited for
+ * its turn, may be made of several, or copy by itself: not if another thread has made
+ * a command of that queue since, or is about to, which would run in between. Those
+ * that come later wait until command_end().
+ *
+ * command_waits_turn: what came before in the queue, and the wait list, are over when this
+ * returns; nothing is done if the queue is known to be idle, or is not to be had.
+ *
+ * command_is_whole: the command is one of the host's, by its having an event.
+ */
+bool command_takes_queue(struct command *c);
+cl_int command_waits_turn(struct command *c);
+cl_int command_is_whole(struct command *c);
+
+/** queue_finished: all commands are over that had been made when `use` was @use. */
+void queue_finished(cl_command_queue queue, uint64_t use);
 
 /** event_ask_until_over: clWaitForEvents(), without a reply slot: asks now and then. */
 cl_int event_ask_until_over(cl_uint n, const cl_event *list);

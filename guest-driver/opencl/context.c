@@ -48,15 +48,14 @@ static cl_int check_properties(const cl_context_properties *properties,
 }
 
 /* Whether all are processors, whose memory the worker can share with us. */
-static bool is_direct(struct session *s, const cl_device_id *devices,
-                      cl_uint count)
+static bool are_cpus(const cl_device_id *devices, cl_uint count)
 {
     cl_device_type all = CL_DEVICE_TYPE_CPU;
 
     for (cl_uint i = 0; i < count; i++) {
         all &= devices[i]->type;
     }
-    return all && session_perf(s, PERF_DIRECT);
+    return all;
 }
 
 /* Copies of what the context was made with. */
@@ -75,7 +74,8 @@ static bool remember(cl_context c, const cl_context_properties *properties,
                property_count * sizeof(properties[0]));
     }
     c->device_count = device_count;
-    c->direct = is_direct(c->obj.session, devices, device_count);
+    c->cpu = are_cpus(devices, device_count);
+    c->direct = c->cpu && session_perf(c->obj.session, PERF_DIRECT);
     for (cl_uint i = 0; i < device_count; i++) {
         cl_object_hold(devices[i]);
     }

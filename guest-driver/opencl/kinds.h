@@ -53,7 +53,8 @@ struct _cl_context {
     struct cl_object obj;
     cl_device_id *devices;
     cl_uint device_count;
-    bool direct; /* the devices work in the host's memory, as it is */
+    bool cpu;    /* the devices are processors, and work in the host's memory, as it is */
+    bool direct; /* and we do so, too */
     cl_uint property_count; /* with the closing zero; 0: none were given */
     cl_context_properties *properties;
     struct callback *destructors; /* under the object lock */
@@ -67,6 +68,11 @@ struct _cl_command_queue {
     cl_uint size;
     cl_uint property_count;
     cl_queue_properties *properties;
+
+    /* Who makes commands; see command_takes_queue(). */
+    _Atomic uint64_t use;     /* commands so far << 16 | those being made */
+    _Atomic uint64_t idle_at; /* commands so far when all were known to be over */
+    _Atomic bool taken;
 };
 
 /* A mapping of a buffer or image: between clEnqueueMap... and Unmap. */

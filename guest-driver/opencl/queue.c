@@ -174,17 +174,22 @@ static cl_int finish_by_event(cl_command_queue queue)
 CL_API_ENTRY cl_int CL_API_CALL clFinish(cl_command_queue queue)
 {
     struct session *s;
+    uint64_t use;
     cl_int err;
 
     if (!cl_live(queue, OPENCL_cl_command_queue)) {
         return CL_INVALID_COMMAND_QUEUE;
     }
     s = queue->obj.session;
+    use = atomic_load(&queue->use);
     if (long_wait_begin(s)) {
         err = call_clFinish(s, queue->obj.id);
         long_wait_end(s);
     } else {
         err = finish_by_event(queue);
+    }
+    if (err == CL_SUCCESS) {
+        queue_finished(queue, use);
     }
     command_waited(s);
     return err;

@@ -36,7 +36,10 @@ static char *in_place(const struct transfer *t)
                ? mem_home(t->mem, t->offset) : NULL;
 }
 
-/* What came before is waited for, as the copy would have. */
+/*
+ * What came before is waited for, as the copy would have. Nothing is copied if the queue
+ * is another thread's as well.
+ */
 static cl_int copy_in_place(struct transfer *t, char *home, void *ptr, bool write)
 {
     struct command *c = t->command;
@@ -49,13 +52,39 @@ static cl_int copy_in_place(struct transfer *t, char *home, void *ptr, bool writ
     if (err != CL_SUCCESS) {
         return err;
     }
-    if (write) {
+    if (command_takes_queue(c) && write) {
         memmove(home, ptr, t->box.row);
-    } else {
+    } else if (c->takes) {
         memmove(ptr, home, t->box.row);
     }
     return call_vclEnqueueUnmapBuffer(c->session, c->queue_id, t->mem->obj.id,
                                       t->offset, t->box.row, 0, NULL, 0);
+}
+
+/*
+ * A blocking transfer may consist of parts here, or the worker copies, for which no
+ * command of the host's stands. In a queue that keeps the order, another
+ * thread's commands come before all of it or after it nevertheless: then it
+ * has the queue for itself, or it is made *@whole, by the host.
+ */
+static cl_int keep_order(struct transfer *t, bool *whole)
+{
+    struct command *c = t->command;
+    bool copied = c->queue->context->cpu && !c->event_id;
+    bool ordered = !(c->queue->flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    bool plain = !(t->mem && t->mem->image) && t->box.rows * t->box.slices == 1;
+    cl_int err;
+
+    *whole = false;
+    if (!ordered || !plain || !(copied || t->box.row >= STREAM_MIN)) {
+        return CL_SUCCESS;
+    }
+    err = command_waits_turn(c);
+    if (err != CL_SUCCESS || command_takes_queue(c)) {
+        return err;
+    }
+    *whole = box_bytes(&t->box) <= LATE_CHUNK;
+    return *whole ? command_is_whole(c) : CL_SUCCESS;
 }
 
 /* --- through the pool --------------------------------------------------------------- */
@@ -174,13 +203,16 @@ static cl_int write_chunk_later(struct transfer *t, size_t at, void *ptr)
 static cl_int read_now(struct transfer *t, void *ptr)
 {
     struct session *s = t->command->session;
+    struct wire_span span;
     struct bulk piece;
     cl_int err;
 
     if (bulk_alloc(s, box_bytes(&t->box), &piece) < 0) {
         return CL_OUT_OF_HOST_MEMORY;
     }
-    err = t->send(t, true, piece.data, &piece.span);
+    span = piece.span;
+    span.blob &= ~WIRE_SPAN_TRACKED; /* and so not in parts */
+    err = t->send(t, true, piece.data, &span);
     if (err == CL_SUCCESS) {
         box_unpack(&t->box, ptr, piece.data);
     }
@@ -208,23 +240,30 @@ cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
     size_t bytes = box_bytes(&t->box);
     cl_int err = blocking ? command_blocks(t->command) : CL_SUCCESS;
     struct wire_span span;
+    bool whole = false;
     char *home;
 
+    home = blocking && bytes > READ_INLINE_MAX ? in_place(t) : NULL;
+    if (err == CL_SUCCESS && home) {
+        err = copy_in_place(t, home, ptr, false);
+    }
+    if (err != CL_SUCCESS || t->command->takes) {
+        return err;
+    }
+    if (blocking) {
+        err = keep_order(t, &whole);
+    }
     if (err != CL_SUCCESS) {
         return err;
     }
     if (blocking && bytes <= READ_INLINE_MAX) {
         return read_inline(t, ptr);
     }
-    home = blocking ? in_place(t) : NULL;
-    if (home) {
-        return copy_in_place(t, home, ptr, false);
-    }
     if (box_is_dense(&t->box) &&
         bulk_find(t->command->session, ptr, bytes, &span)) {
         return t->send(t, blocking, ptr, &span);
     }
-    if (blocking && stream_is_worth_it(t)) {
+    if (blocking && !whole && stream_is_worth_it(t)) {
         return stream_run(t, ptr, false);
     }
     if (!blocking && stream_is_too_large(t)) {
@@ -233,49 +272,70 @@ cl_int transfer_read(struct transfer *t, bool blocking, void *ptr)
     return blocking ? read_now(t, ptr) : read_later(t, ptr);
 }
 
+/* From a piece of ours, which the data are copied to first. */
+static cl_int write_piece(struct transfer *t, bool blocking, const void *ptr)
+{
+    struct session *s = t->command->session;
+    struct bulk piece, lent;
+    cl_int err;
+
+    if (bulk_alloc(s, box_bytes(&t->box), &piece) < 0) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    box_pack(&t->box, ptr, piece.data);
+    lent = piece;
+    if (blocking) {
+        lent.span.blob &= ~WIRE_SPAN_TRACKED; /* and so not in parts */
+    }
+    bulk_lend(&lent);
+    err = t->send(t, blocking, piece.data, NULL);
+    bulk_lend(NULL);
+    if (blocking || box_bytes(&t->box) <= BULK_INLINE_MAX) {
+        bulk_free(s, &piece); /* or it went inline after all */
+    } else {
+        bulk_free_later(s, &piece);
+    }
+    return err;
+}
+
 cl_int transfer_write(struct transfer *t, bool blocking, const void *ptr)
 {
     struct session *s = t->command->session;
     struct wire_span span;
-    struct bulk piece;
+    bool whole = false;
     char *home;
     cl_int err = blocking ? command_blocks(t->command) : CL_SUCCESS;
 
-    if (err != CL_SUCCESS) {
+    home = blocking && box_bytes(&t->box) > BULK_INLINE_MAX ? in_place(t) : NULL;
+    if (err == CL_SUCCESS && home) {
+        err = copy_in_place(t, home, (void *)ptr, true);
+    }
+    if (err != CL_SUCCESS || t->command->takes) {
         return err;
     }
-    home = blocking && box_bytes(&t->box) > BULK_INLINE_MAX ? in_place(t) : NULL;
-    if (home) {
-        return copy_in_place(t, home, (void *)ptr, true);
+    if (blocking) {
+        err = keep_order(t, &whole);
+    }
+    if (err != CL_SUCCESS) {
+        return err;
     }
     if (stream_is_worth_it(t) && bulk_find(s, ptr, t->box.row, &span)) {
         return t->send(t, blocking, (void *)ptr, NULL);
     }
-    if (blocking && stream_is_worth_it(t)) {
+    if (blocking && !whole && stream_is_worth_it(t)) {
         return stream_run(t, (void *)ptr, true);
     }
     if (!blocking && stream_is_too_large(t)) {
         return stream_chunks(t, LATE_CHUNK, write_chunk_later, (void *)ptr);
     }
+    if (whole && box_bytes(&t->box) >= STREAM_MIN) {
+        return write_piece(t, blocking, ptr);
+    }
     if (box_is_dense(&t->box)) {
         /* The caller finds the best way by itself. */
         return t->send(t, blocking, (void *)ptr, NULL);
     }
-    if (bulk_alloc(s, box_bytes(&t->box), &piece) < 0) {
-        return CL_OUT_OF_HOST_MEMORY;
-    }
-    box_pack(&t->box, ptr, piece.data);
-    bulk_lend(&piece);
-    err = t->send(t, blocking, piece.data, NULL);
-    bulk_lend(NULL);
-    if (blocking) {
-        bulk_free(s, &piece);
-    } else if (box_bytes(&t->box) <= BULK_INLINE_MAX) {
-        bulk_free(s, &piece); /* it went inline after all */
-    } else {
-        bulk_free_later(s, &piece);
-    }
-    return err;
+    return write_piece(t, blocking, ptr);
 }
 
 /* --- buffers -------------------------------------------------------------------- */

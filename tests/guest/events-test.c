@@ -395,6 +395,53 @@ static void *wait_for_gate(void *event)
     return (void *)(intptr_t)clWaitForEvents(1, &e);
 }
 
+enum { MIXED = 1 << 20, MIXED_TIMES = 60 };
+
+/* One byte value in all of a buffer, and then another. */
+static void *write_evenly(void *opaque)
+{
+    static _Atomic unsigned char value;
+    cl_mem mem = opaque;
+    char *bytes = malloc(MIXED);
+    cl_int err = CL_SUCCESS;
+
+    for (int i = 0; err == CL_SUCCESS && i < MIXED_TIMES; i++) {
+        memset(bytes, ++value, MIXED);
+        err = clEnqueueWriteBuffer(rig.queue, mem, CL_TRUE, 0, MIXED, bytes, 0,
+                                   NULL, NULL);
+    }
+    free(bytes);
+    return (void *)(intptr_t)err;
+}
+
+/* Commands of an in-order queue, whoever makes them. */
+static void transfers_of_several_threads_are_never_mixed(void **state)
+{
+    enum { WRITERS = 3 };
+    cl_mem mem = buffer_of(0, MIXED, NULL);
+    char *bytes = calloc(1, MIXED);
+    pthread_t writers[WRITERS];
+    void *result;
+
+    ok(clEnqueueWriteBuffer(rig.queue, mem, CL_TRUE, 0, MIXED, bytes, 0, NULL,
+                            NULL));
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_create(&writers[i], NULL, write_evenly, mem),
+                         0);
+    }
+    for (int i = 0; i < MIXED_TIMES; i++) {
+        ok(clEnqueueReadBuffer(rig.queue, mem, CL_TRUE, 0, MIXED, bytes, 0,
+                               NULL, NULL));
+        assert_memory_equal(bytes, bytes + 1, MIXED - 1);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(writers[i], &result);
+        ok((intptr_t)result);
+    }
+    ok(clReleaseMemObject(mem));
+    free(bytes);
+}
+
 /* A thread that waits, and meanwhile another that computes. */
 static void a_wait_holds_up_nobody_else(void **state)
 {
@@ -586,6 +633,7 @@ int main(void)
         cmocka_unit_test(callbacks_are_called),
         cmocka_unit_test(callbacks_outlive_what_the_program_has_released),
         cmocka_unit_test(a_callback_waits_for_no_other_event),
+        cmocka_unit_test(transfers_of_several_threads_are_never_mixed),
         cmocka_unit_test(a_wait_holds_up_nobody_else),
         cmocka_unit_test(waits_of_any_number_hold_up_nobody_else),
         cmocka_unit_test(many_threads_at_once),
