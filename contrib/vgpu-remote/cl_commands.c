@@ -38,7 +38,7 @@ struct _cl_command_buffer_khr {
     cl_command_buffer_khr next, *link;
     /* constant after create */
     cl_command_buffer_khr host;
-#define FUNCTION(name) name##_fn name;
+#define FUNCTION(name) __typeof__(name) *name;
     FUNCTIONS(FUNCTION)
 #undef FUNCTION
     unsigned refs; /* leader only: no call that blocks has any */
@@ -77,7 +77,7 @@ static bool find_functions(cl_command_buffer_khr b, cl_command_queue queue)
     bool all = true;
 
 #define FUNCTION(name) \
-    b->name = (name##_fn)queue_function(queue, #name); \
+    b->name = (__typeof__(name) *)queue_function(queue, #name); \
     all = all && b->name;
     FUNCTIONS(FUNCTION)
 #undef FUNCTION

@@ -20,7 +20,7 @@
     X(clGetCommandBufferInfoKHR)
 
 static struct {
-#define FUNCTION(name) name##_fn name;
+#define FUNCTION(name) __typeof__(name) * name;
     FUNCTIONS(FUNCTION)
 #undef FUNCTION
 } f;
@@ -36,7 +36,7 @@ static bool has_them(void)
         return false;
     }
 #define FUNCTION(name) \
-    f.name = (name##_fn)clGetExtensionFunctionAddressForPlatform( \
+    f.name = (__typeof__(name) *)clGetExtensionFunctionAddressForPlatform( \
         rig.platform, #name); \
     assert_non_null(f.name);
     FUNCTIONS(FUNCTION)
