@@ -30,7 +30,9 @@ static const struct packet {
     [PROTO_BLOB_CREATE] = { sizeof(struct proto_blob_create), 0, 0 },
     [PROTO_BLOB_DESTROY] = { sizeof(struct proto_blob_destroy), 0, 0 },
     [PROTO_RING_EVENT] = { sizeof(struct proto_ring_event), 1, 1 },
+    [PROTO_BLOB_IMPORT] = { sizeof(struct proto_blob_import), 1, 1 },
     [PROTO_BLOB_CREATED] = { sizeof(struct proto_blob_created), 0, 1 },
+    [PROTO_BLOB_IMPORTED] = { sizeof(struct proto_blob_imported), 0, 0 },
     [PROTO_LOST] = { sizeof(struct proto_lost), 0, 0 },
 };
 
@@ -195,4 +197,19 @@ int proto_check_blob(int fd, uint64_t size)
         return -EINVAL;
     }
     return 0;
+}
+
+int proto_check_dmabuf(int fd, uint64_t size)
+{
+    struct statfs fs;
+    off_t end;
+
+    if (fstatfs(fd, &fs) < 0) {
+        return -errno;
+    }
+    if (fs.f_type != DMA_BUF_MAGIC) {
+        return -EINVAL;
+    }
+    end = lseek(fd, 0, SEEK_END);
+    return end >= 0 && (uint64_t)end == size ? 0 : -EINVAL;
 }

@@ -51,9 +51,11 @@ enum proto_type {
     PROTO_BLOB_CREATE = 32,
     PROTO_BLOB_DESTROY = 33,
     PROTO_RING_EVENT = 34, /* fd: the eventfd to signal for this ring */
+    PROTO_BLOB_IMPORT = 35, /* fd: a dmabuf; for a virgl worker only */
     /* worker -> client */
     PROTO_BLOB_CREATED = 48, /* fd: the memfd, if and only if status is 0 */
     PROTO_LOST = 49,
+    PROTO_BLOB_IMPORTED = 50,
 };
 
 /* Who a client is, for the server's log and its budgets. */
@@ -111,6 +113,14 @@ struct proto_blob_destroy {
     uint64_t blob;
 };
 
+/* Memory of the client's own, to be read under this id until BLOB_DESTROY. */
+struct proto_blob_import {
+    uint32_t type;
+    uint32_t reserved;
+    uint64_t blob;
+    uint64_t size; /* bytes of the dmabuf, whole pages */
+};
+
 struct proto_ring_event {
     uint32_t type;
     uint32_t ring; /* 0..VGPU_RINGS_MAX-1 */
@@ -122,6 +132,12 @@ struct proto_blob_created {
     uint64_t blob;
     uint64_t size;   /* bytes of the blob; the memfd is sealed against resizing */
     uint64_t offset; /* of the blob in the memfd, whole pages; 0 but for Venus */
+};
+
+struct proto_blob_imported {
+    uint32_t type;
+    uint32_t status; /* 0, or an errno value: it has not been taken */
+    uint64_t blob;
 };
 
 struct proto_lost {
@@ -139,8 +155,10 @@ union proto_any {
     struct proto_status_reply status_reply;
     struct proto_blob_create blob_create;
     struct proto_blob_destroy blob_destroy;
+    struct proto_blob_import blob_import;
     struct proto_ring_event ring_event;
     struct proto_blob_created blob_created;
+    struct proto_blob_imported blob_imported;
     struct proto_lost lost;
 };
 
@@ -172,5 +190,13 @@ int proto_recv(int sock, union proto_any *m, int fds[PROTO_FDS_MAX]);
  * Returns 0 or -errno.
  */
 int proto_check_blob(int fd, uint64_t size);
+
+/**
+ * proto_check_dmabuf: whether @fd is a dmabuf of exactly @size bytes, which nobody
+ * can shrink.
+ *
+ * Returns 0 or -errno.
+ */
+int proto_check_dmabuf(int fd, uint64_t size);
 
 #endif

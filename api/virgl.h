@@ -17,7 +17,9 @@
  *
  * Guest memory does not appear here. What is uploaded is copied by the device into
  * a blob that the worker made (VIRGL_STAGING, or one of its own for a large
- * transfer), and what is read back is copied out of there.
+ * transfer), and what is read back is copied out of there. A PUT or COPY may also be
+ * out of pages of the guest that the device has handed over (PROTO_BLOB_IMPORT), which
+ * are a blob like others, but for reading only.
  *
  * The normative text is docs/specs/wire.rst, "The virgl API".
  *

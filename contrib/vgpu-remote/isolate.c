@@ -34,6 +34,11 @@
  *   all of this. It is given a file in memory to preload, no directory.
  * - A GPU driver's ioctls on /dev/dri and /dev/nvidia* are not filtered: they are
  *   the way to the GPU, and differ by driver and version.
+ * - A virgl worker may be handed dmabufs of its guest's pages, which it maps for reading. One
+ *   that has been taken over can keep such an fd, map it for writing, and so read and
+ *   write those pages, and no others, until it ends, whatever they are used for by then.
+ *   Nothing is opened for them: mmap, fstatfs and lseek are on the list anyway, and for what
+ *   the processor reads there is no ioctl to make.
  * - /proc and /sys, of which hwloc, LLVM and drivers read processors and devices,
  *   tell about the machine; without namespaces /sys, and a part of /proc.
  * - Memory: what an honest worker takes is charged by the server (budget.h), and

@@ -14,16 +14,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "proto.h"
 #include "vgpu.h"
 #include "wire.h"
 
-#define BUCKETS 256u
+#define BUCKETS     256u
+#define IMPORTS_MAX 1024u /* of 65530 mappings that a process may have */
 
 struct blob {
     /* Constant after memory_add. */
     uint64_t id;
     uint64_t size;
     uint8_t *map;
+    bool imported;
     struct memory *memory;
 
     _Atomic uint32_t refs; /* one is the table's */
@@ -33,6 +36,8 @@ struct blob {
 struct memory {
     /* Constant after create. */
     struct budget *budget;
+
+    _Atomic uint32_t imports; /* that are mapped */
 
     /* Under lock. */
     pthread_mutex_t lock;
@@ -99,8 +104,6 @@ static int make(struct memory *m, struct blob *b)
         err = -errno;
         goto fail_fd;
     }
-    b->memory = m;
-    atomic_init(&b->refs, 1);
     return fd;
 
 fail_fd:
@@ -110,41 +113,83 @@ fail_charge:
     return err;
 }
 
-int memory_add(struct memory *m, uint64_t id, uint64_t *size)
+/* Map the dmabuf @fd as blob @b, of which id and size are set. Returns 0 or -errno. */
+static int map_import(struct memory *m, struct blob *b, int fd)
 {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    struct blob *b, **at;
-    int fd;
+    int err = proto_check_dmabuf(fd, b->size);
 
-    if (id == 0 || (id & WIRE_SPAN_FLAGS) || *size == 0 ||
-        *size > VGPU_BLOB_SIZE_MAX) {
-        return -EINVAL;
+    if (err) {
+        return err;
     }
+    if (atomic_load(&m->imports) >= IMPORTS_MAX) {
+        return -ENOSPC;
+    }
+    b->map = mmap(NULL, b->size, PROT_READ, MAP_SHARED, fd, 0);
+    if (b->map == MAP_FAILED) {
+        return -errno;
+    }
+    b->imported = true;
+    atomic_fetch_add(&m->imports, 1);
+    return 0;
+}
+
+/*
+ * Enter blob @id of @size bytes, whole pages: made here, or, if @import is a dmabuf,
+ * that one. Returns a memfd, or 0, or -errno.
+ */
+static int add(struct memory *m, uint64_t id, uint64_t size, int import)
+{
+    struct blob *b, **at;
+    int got;
+
     b = calloc(1, sizeof(*b));
     if (!b) {
         return -ENOMEM;
     }
     b->id = id;
-    b->size = (*size + page - 1) / page * page;
+    b->size = size;
+    b->memory = m;
+    atomic_init(&b->refs, 1);
     pthread_mutex_lock(&m->lock);
     at = find(m, id);
     if (*at) {
-        fd = -EEXIST;
+        got = -EEXIST;
     } else if (m->count >= VGPU_BLOBS_MAX) {
-        fd = -ENOSPC;
+        got = -ENOSPC;
     } else {
-        fd = make(m, b);
+        got = import < 0 ? make(m, b) : map_import(m, b, import);
     }
-    if (fd >= 0) {
-        *size = b->size;
+    if (got >= 0) {
         *at = b;
         m->count++;
     }
     pthread_mutex_unlock(&m->lock);
-    if (fd < 0) {
+    if (got < 0) {
         free(b);
     }
-    return fd;
+    return got;
+}
+
+static bool may_be(uint64_t id, uint64_t size)
+{
+    return id != 0 && !(id & WIRE_SPAN_FLAGS) && size != 0 &&
+           size <= VGPU_BLOB_SIZE_MAX;
+}
+
+int memory_add(struct memory *m, uint64_t id, uint64_t *size)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+    if (!may_be(id, *size)) {
+        return -EINVAL;
+    }
+    *size = (*size + page - 1) / page * page;
+    return add(m, id, *size, -1);
+}
+
+int memory_import(struct memory *m, uint64_t id, uint64_t size, int fd)
+{
+    return may_be(id, size) ? add(m, id, size, fd) : -EINVAL;
 }
 
 bool memory_remove(struct memory *m, uint64_t id)
@@ -170,7 +215,7 @@ uint64_t memory_bytes(struct memory *m)
     pthread_mutex_lock(&m->lock);
     for (unsigned i = 0; i < BUCKETS; i++) {
         for (struct blob *b = m->buckets[i]; b; b = b->next) {
-            bytes += b->size;
+            bytes += b->imported ? 0 : b->size;
         }
     }
     pthread_mutex_unlock(&m->lock);
@@ -201,7 +246,11 @@ void blob_unref(struct blob *b)
         return;
     }
     munmap(b->map, b->size);
-    budget_release(b->memory->budget, b->size);
+    if (b->imported) {
+        atomic_fetch_sub(&b->memory->imports, 1);
+    } else {
+        budget_release(b->memory->budget, b->size);
+    }
     free(b);
 }
 
@@ -211,6 +260,11 @@ void *blob_at(struct blob *b, uint64_t offset, uint64_t size)
         return NULL;
     }
     return b->map + offset;
+}
+
+bool blob_is_ours(const struct blob *b)
+{
+    return !b->imported;
 }
 
 uint64_t blob_size(const struct blob *b)

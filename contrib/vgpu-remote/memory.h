@@ -7,6 +7,10 @@
  * destroyed blob can no longer be found; its memory, and its share of the budget,
  * go with the last reference.
  *
+ * A virgl worker has memory of its VM's too, as dmabufs that the device hands over: it
+ * may only be read, and is in no budget of ours. How many there are is limited, since a
+ * process may have so many mappings and no more.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef MEMORY_H
@@ -31,10 +35,19 @@ struct memory *memory_create(struct budget *budget);
  */
 int memory_add(struct memory *m, uint64_t id, uint64_t *size);
 
+/**
+ * memory_import: map the dmabuf @fd of @size bytes for reading, as blob @id. The fd
+ * stays the caller's.
+ *
+ * Returns 0, or -EINVAL (also: it is none, or of another size), -EEXIST, -ENOSPC, or
+ * another -errno.
+ */
+int memory_import(struct memory *m, uint64_t id, uint64_t size, int fd);
+
 /** memory_remove: destroy blob @id; false if there is none. */
 bool memory_remove(struct memory *m, uint64_t id);
 
-/** memory_bytes: of all blobs. */
+/** memory_bytes: of all blobs that were made here. */
 uint64_t memory_bytes(struct memory *m);
 
 /** memory_get: a reference to blob @id, or NULL if there is none. */
@@ -46,6 +59,9 @@ void blob_unref(struct blob *b);
 
 /** blob_at: its memory from @offset on, or NULL if it has not @size bytes there. */
 void *blob_at(struct blob *b, uint64_t offset, uint64_t size);
+
+/** blob_is_ours: whether it was made here, and may be written. */
+bool blob_is_ours(const struct blob *b);
 
 /** blob_size: in bytes, whole pages. blob_id: what it was made as. */
 uint64_t blob_size(const struct blob *b);

@@ -309,8 +309,12 @@ static int resource_unref(struct session *s, struct wire_in *in,
 typedef int transfer_fn(const struct virgl_transfer *t, struct virgl_box *box,
                         struct iovec *iov);
 
-/* Decode a transfer, find its memory, and make it. */
-static int make_transfer(struct session *s, struct wire_in *in, transfer_fn *make)
+/*
+ * Decode a transfer, find its memory, and make it. @writes: into that memory, which then
+ * must be ours.
+ */
+static int make_transfer(struct session *s, struct wire_in *in,
+                         transfer_fn *make, bool writes)
 {
     struct virgl_transfer t = virgl_get_transfer(in);
     struct box box = { t.x, t.y, t.z, t.w, t.h, t.d };
@@ -322,7 +326,7 @@ static int make_transfer(struct session *s, struct wire_in *in, transfer_fn *mak
         return -1;
     }
     blob = session_blob(s, &t.data);
-    if (blob) {
+    if (blob && (blob_is_ours(blob) || !writes)) {
         iov.iov_base = blob_at(blob, t.data.offset, t.data.size);
         err = abs(make(&t, (struct virgl_box *)&box, &iov));
     }
@@ -376,17 +380,17 @@ static int copy_box(const struct virgl_transfer *t, struct virgl_box *unused,
 
 static int put(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
-    return make_transfer(s, in, write_box);
+    return make_transfer(s, in, write_box, false);
 }
 
 static int get(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
-    return make_transfer(s, in, read_box);
+    return make_transfer(s, in, read_box, true);
 }
 
 static int copy(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
-    return make_transfer(s, in, copy_box);
+    return make_transfer(s, in, copy_box, false);
 }
 
 /* --- work ---------------------------------------------------------------- */

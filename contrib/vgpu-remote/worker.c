@@ -43,6 +43,7 @@ struct worker {
     struct memory *memory;
     struct session *session;
     bool started; /* there is a ring */
+    bool imports; /* it may be given memory: only by a device */
 };
 
 /* --- requests -------------------------------------------------------------- */
@@ -98,6 +99,22 @@ static void blob_create(struct worker *w, const union proto_any *m)
     }
 }
 
+static void blob_import(struct worker *w, const struct proto_blob_import *m,
+                        int fd)
+{
+    struct proto_blob_imported imported = {
+        .type = PROTO_BLOB_IMPORTED, .blob = m->blob,
+    };
+    int err = memory_import(w->memory, m->blob, m->size, fd);
+
+    imported.status = (uint32_t)-err;
+    log_debug("memory %llu of %llu bytes, not ours: %s",
+              (unsigned long long)m->blob, (unsigned long long)m->size,
+              strerror(-err));
+    close(fd);
+    reply(w, &imported, -1);
+}
+
 static void serve_request(struct worker *w, union proto_any *m, int *fds)
 {
     switch (m->type) {
@@ -108,6 +125,12 @@ static void serve_request(struct worker *w, union proto_any *m, int *fds)
         memory_remove(w->memory, m->blob_destroy.blob);
         budget_trim(w->budget); /* the ring's threads may be asleep */
         return;
+    case PROTO_BLOB_IMPORT:
+        if (w->imports) {
+            blob_import(w, &m->blob_import, fds[0]);
+            return;
+        }
+        break;
     case PROTO_RING_EVENT:
         if (m->ring_event.ring < VGPU_RINGS_MAX) {
             session_set_event(w->session, m->ring_event.ring, fds[0]);
@@ -221,7 +244,11 @@ void worker_main(const struct worker_params *p)
 {
     static struct budget budget;
     const struct session_api *apis[VGPU_API_COUNT] = { NULL };
-    struct worker w = { .sock = p->sock, .budget = &budget };
+    struct worker w = {
+        .sock = p->sock,
+        .budget = &budget,
+        .imports = p->api == VGPU_API_VIRGL,
+    };
     struct session_params params = {
         .sock = p->sock,
         .doorbell = p->doorbell,

@@ -4,6 +4,7 @@ SPDX-License-Identifier: MIT
 """
 import ctypes
 import errno
+import fcntl
 import glob
 import json
 import os
@@ -18,6 +19,10 @@ import vgpu
 import virgl
 from conftest import processors_of, status_of
 from virgl import (ATTACH, BUFFER, CONTEXT_DESTROY, COPY, COPY_SOURCE, GET, PUT, RESOURCE_UNREF, START, SUBMIT, Virgl)
+
+
+def worker_fds(server):
+    return len(os.listdir(f"/proc/{server.workers()[0]}/fd"))
 
 
 @pytest.fixture
@@ -172,6 +177,69 @@ def test_resource_of_guest_memory_alone_is_none_of_the_workers(start):
         assert worker.transfer(PUT, 1, 10, (0, 0, 0, 64, 1, 1), 0, 64) != 0
         worker.send(RESOURCE_UNREF, 10)
         assert worker.context(2) == 0 and worker.fence(2) == 0
+
+
+# --- memory of the VM's own ---
+
+PAGE = 4096
+UDMABUF_CREATE = 0x40187542
+
+
+@pytest.fixture(name="pages")
+def make_pages():
+    """A file of four pages that cannot shrink, each full of its number."""
+    fd = os.memfd_create("ram", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, b"".join(bytes([n]) * PAGE for n in range(4)))
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    yield fd
+    os.close(fd)
+
+
+def test_memory_that_is_no_dmabuf_is_refused(server, worker, pages):
+    held = worker_fds(server)
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (pages, null):
+        assert worker.worker.give(100, 4 * PAGE, fd) == errno.EINVAL
+    os.close(null)
+    for number, size in ((0, PAGE), (virgl.STAGING, PAGE), (1 << 63, PAGE), (100, 0), (100, 1 << 40)):
+        assert worker.worker.give(number, size, pages) in (errno.EINVAL, errno.EEXIST)
+    assert worker.context(1) == 0 and worker.fence(1) == 0
+    assert worker_fds(server) == held
+
+
+def test_program_hands_over_no_memory(client, pages):
+    with pytest.raises(vgpu.Lost, match="is none for a worker"):
+        client.context().give(100, 4 * PAGE, pages)
+
+
+@pytest.mark.skipif(not os.access("/dev/udmabuf", os.R_OK | os.W_OK),
+                    reason="no /dev/udmabuf: see scripts/check --only host-vm")
+def test_dmabuf_is_read_in_place_and_never_written(server, worker, pages):
+    with open("/dev/udmabuf", "rb+", buffering=0) as device:
+        dmabuf = fcntl.ioctl(device, UDMABUF_CREATE, bytearray(struct.pack("<IIQQ", pages, 1, PAGE, 2 * PAGE)))
+    held = worker_fds(server)
+    assert worker.worker.give(100, PAGE, dmabuf) == errno.EINVAL, "all of it, or nothing"
+    assert worker.worker.give(100, 2 * PAGE, dmabuf) == 0
+    assert worker.worker.give(100, 2 * PAGE, dmabuf) == errno.EEXIST
+    assert worker_fds(server) == held, "the mapping will do"
+    assert worker.context(1) == 0
+    assert worker.resource(5, 2 * PAGE, 1, BUFFER, virgl.R8, 1 << 4) == 0
+    worker.send(ATTACH, 1, 5)
+    box = (0, 0, 0, 2 * PAGE, 1, 1)
+    for call, first in ((PUT, 7), (COPY, 8)):
+        os.pwrite(pages, bytes([first]) * 5, PAGE)
+        assert worker.transfer(call, 1, 5, box, 0, 2 * PAGE, blob=100) == 0
+        assert worker.transfer(GET, 1, 5, box, 0, 2 * PAGE) == 0
+        assert worker.memory[:2 * PAGE] == bytes([first]) * 5 + b"\1" * (PAGE - 5) + b"\2" * PAGE
+    assert worker.transfer(GET, 1, 5, box, 0, 2 * PAGE, blob=100) == errno.EINVAL
+    assert worker.transfer(PUT, 1, 5, box, 0, 2 * PAGE, offset=PAGE, blob=100) == errno.EINVAL, "beyond it"
+    worker.worker.blob_destroy(100)
+    assert worker.worker.give(101, 2 * PAGE, dmabuf) == 0, "which tells that it has been destroyed"
+    assert worker.transfer(PUT, 1, 5, box, 0, 2 * PAGE, blob=100) == errno.EINVAL
+    statuses = [worker.worker.give(number, 2 * PAGE, dmabuf) for number in range(200, 1224)]
+    assert statuses == [0] * 1023 + [errno.ENOSPC]
+    os.close(dmabuf)
+    assert worker.resource(6) == 0, "and there is memory for all else"
 
 
 def test_clear_is_drawn(worker):

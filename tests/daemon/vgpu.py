@@ -19,8 +19,8 @@ MAGIC = 0x4F544F4D45525647
 
 HELLO, CONTEXT_CREATE, STATUS, VIRGL_CREATE, VENUS_CREATE = 1, 2, 3, 4, 5
 WELCOME, STATUS_REPLY = 16, 17
-BLOB_CREATE, BLOB_DESTROY, RING_EVENT = 32, 33, 34
-BLOB_CREATED, LOST = 48, 49
+BLOB_CREATE, BLOB_DESTROY, RING_EVENT, BLOB_IMPORT = 32, 33, 34, 35
+BLOB_CREATED, LOST, BLOB_IMPORTED = 48, 49, 50
 
 FATAL_PROTOCOL, FATAL_WORKER, FATAL_BUDGET = 1, 2, 3
 
@@ -174,6 +174,16 @@ class Context:
             os.close(fds[0])
         self.blobs[number] = memory
         return memory
+
+    def give(self, number, size, fd):
+        """Memory of the client's own. The status."""
+        self.packet(struct.pack("<IIQQ", BLOB_IMPORT, 0, number, size), [fd])
+        data, fds = self.read()
+        if self.lost:
+            raise Lost(self.lost)
+        kind, status, got = struct.unpack("<IIQ", data)
+        assert kind == BLOB_IMPORTED and got == number and not fds
+        return status
 
     def blob_destroy(self, number):
         self.blobs.pop(number, None)

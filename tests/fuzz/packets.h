@@ -29,6 +29,7 @@ static const struct {
     { PROTO_BLOB_CREATE, sizeof(struct proto_blob_create), 0 },
     { PROTO_BLOB_DESTROY, sizeof(struct proto_blob_destroy), 0 },
     { PROTO_RING_EVENT, sizeof(struct proto_ring_event), 1 },
+    { PROTO_BLOB_IMPORT, sizeof(struct proto_blob_import), 1 },
 };
 #define PACKET_TYPES (sizeof(packet_types) / sizeof(packet_types[0]))
 
