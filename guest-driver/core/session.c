@@ -31,6 +31,7 @@ static const char *const perf_names[] = {
     [PERF_BULK] = "no_bulk",
     [PERF_LAZY] = "no_lazy",
     [PERF_DIRECT] = "no_direct",
+    [PERF_IN_PLACE] = "no_in_place",
 };
 #define PERF_COUNT (sizeof(perf_names) / sizeof(perf_names[0]))
 
@@ -58,7 +59,7 @@ static unsigned perf_from_environment(void)
         if (i == PERF_COUNT && n) {
             fprintf(stderr, "vgpu-remote: VGPU_PERF: '%.*s' is unknown; it may "
                     "hold no_spin, no_async_create, no_cache, no_bulk, no_lazy, "
-                    "no_direct\n",
+                    "no_direct, no_in_place\n",
                     (int)n, p);
         }
         p += n + (p[n] == ',');

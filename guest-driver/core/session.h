@@ -52,6 +52,7 @@ enum session_perf {
     PERF_BULK,         /* stream large transfers, and none from shared memory */
     PERF_LAZY,         /* publish a call that has time with the next one */
     PERF_DIRECT,       /* the worker's: transfers that do without the host's queue */
+    PERF_IN_PLACE,     /* the device's: guest pages that a worker reads */
 };
 
 /** session_perf: whether optimisation @what is on. */

@@ -144,7 +144,7 @@ static void readable(void *opaque)
 {
     VgpuContext *ctx = opaque;
     union proto_any m;
-    const char *why = vgpu_worker_read(&ctx->sock, &m, created, ctx);
+    const char *why = vgpu_worker_read(&ctx->sock, &m, created, NULL, ctx);
 
     if (why) {
         vgpu_context_lose(ctx, m.type == PROTO_LOST && m.lost.why != RING_OK

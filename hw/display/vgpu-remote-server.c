@@ -62,6 +62,7 @@ static void serve_welcome(VgpuRemote *vr, const struct proto_welcome *m)
     g_autofree char *why = NULL;
 
     if (m->status == 0) {
+        vr->memory_max = m->memory_max;
         return;
     }
     if (m->version != VGPU_PROTOCOL_VERSION) {
@@ -326,7 +327,8 @@ bool vgpu_server_virgl(VgpuRemote *vr, int worker, int doorbell, Error **errp)
 /* --- its workers --------------------------------------------------------- */
 
 const char *vgpu_worker_read(const int *sock, union proto_any *m,
-                             VgpuCreated *created, void *opaque)
+                             VgpuCreated *created, VgpuImported *imported,
+                             void *opaque)
 {
     const char *why = NULL;
 
@@ -341,6 +343,8 @@ const char *vgpu_worker_read(const int *sock, union proto_any *m,
             why = got == 0 ? "its worker has ended" : strerror(-got);
         } else if (m->type == PROTO_BLOB_CREATED) {
             why = created(opaque, &m->blob_created, fds[0]);
+        } else if (m->type == PROTO_BLOB_IMPORTED && imported) {
+            why = imported(opaque, &m->blob_imported);
         } else if (m->type == PROTO_LOST) {
             why = m->lost.text;
         } else {

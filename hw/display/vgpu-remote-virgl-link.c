@@ -104,7 +104,7 @@ uint32_t vgpu_virgl_stall(VgpuRemote *vr)
 
 /* --- memory -------------------------------------------------------------- */
 
-static bool send_packet(VgpuRemote *vr, const void *m, int fd)
+bool vgpu_virgl_packet(VgpuRemote *vr, const void *m, int fd)
 {
     int err = proto_send(vr->virgl.sock, m, &fd, fd >= 0 ? 1 : 0);
 
@@ -128,7 +128,7 @@ static VgpuMemory *ask(VgpuRemote *vr, uint64_t id, uint64_t size,
     memory->ready = ready;
     memory->opaque = opaque;
     QSIMPLEQ_INSERT_TAIL(&v->asked, memory, next);
-    if (!send_packet(vr, &m, -1)) {
+    if (!vgpu_virgl_packet(vr, &m, -1)) {
         vgpu_memory_unref(memory);
         return NULL;
     }
@@ -196,7 +196,7 @@ void vgpu_memory_give_back(VgpuRemote *vr, VgpuMemory *m)
     destroy.blob = m->id;
     vgpu_memory_unref(m);
     if (vr->virgl.state == VGPU_VIRGL_READY) {
-        send_packet(vr, &destroy, -1);
+        vgpu_virgl_packet(vr, &destroy, -1);
     }
 }
 
@@ -241,7 +241,8 @@ static void readable(void *opaque)
 {
     VgpuRemote *vr = opaque;
     union proto_any m;
-    const char *why = vgpu_worker_read(&vr->virgl.sock, &m, memory_created, vr);
+    const char *why = vgpu_worker_read(&vr->virgl.sock, &m, memory_created,
+                                       vgpu_pages_imported, vr);
 
     if (why) {
         vgpu_virgl_lose(vr, why);
@@ -414,11 +415,11 @@ static bool start(VgpuRemote *vr, Error **errp)
     event_notifier_set_handler(&v->space, space_signalled);
     event_notifier_set_handler(&v->done, done_signalled);
     event.ring = 0;
-    if (!send_packet(vr, &event, event_notifier_get_fd(&v->space))) {
+    if (!vgpu_virgl_packet(vr, &event, event_notifier_get_fd(&v->space))) {
         goto lost;
     }
     event.ring = VIRGL_DONE_SLOT;
-    if (!send_packet(vr, &event, event_notifier_get_fd(&v->done))) {
+    if (!vgpu_virgl_packet(vr, &event, event_notifier_get_fd(&v->done))) {
         goto lost;
     }
     v->ring_memory = ask(vr, VGPU_BLOB_RING, VIRGL_RING_SIZE, ring_ready, NULL);
@@ -552,6 +553,7 @@ void vgpu_virgl_lose(VgpuRemote *vr, const char *text)
     vgpu_uncharge(vr, FDS);
     v->contexts = 0;
     vgpu_jobs_lose(vr);
+    vgpu_pages_lost(vr);
     while (!QSIMPLEQ_EMPTY(&v->asked)) {
         VgpuMemory *m = QSIMPLEQ_FIRST(&v->asked);
 
@@ -700,11 +702,13 @@ void vgpu_virgl_init(VgpuRemote *vr)
     QTAILQ_INIT(&v->held);
     v->resources = g_hash_table_new(NULL, NULL);
     v->twins = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    vgpu_pages_init(vr);
     v->watchdog = timer_new_ms(QEMU_CLOCK_REALTIME, watchdog, vr);
 }
 
 void vgpu_virgl_finish(VgpuRemote *vr)
 {
+    vgpu_pages_finish(vr);
     g_clear_pointer(&vr->virgl.resources, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.twins, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.watchdog, timer_free);

@@ -2,9 +2,9 @@
  * Memory of the emulated GPU: guest pages of resources, and what the device shares
  * with the worker.
  *
- * The worker sees no guest memory, so that a VM with ordinary memory will do, and
- * so that there is nothing of the guest to be seen but what it sends. What is
- * transferred goes through staging memory, which is used round and round, and freed in
+ * What is transferred goes through staging memory, so that a VM with ordinary memory will
+ * do; where it is shared, the worker may read pages of a backing itself, and sees no others
+ * (vgpu-remote-virgl-pages.c). Staging memory is used round and round, and freed in
  * order, as transfers are completed in order. One that is too large for it gets memory
  * of its own, and the queue waits while that is made.
  *
@@ -129,10 +129,16 @@ void vgpu_staging_undo(VgpuRemote *vr, VgpuJob *job)
 void vgpu_backing_unref(VgpuBacking *b)
 {
     if (b && --b->refs == 0) {
+        vgpu_pages_drop(b->vr, b);
         b->vr->virgl.n_pages -= b->n;
         virtio_gpu_cleanup_mapping_iov(VIRTIO_GPU(b->vr), b->iov, b->n);
         g_free(b);
     }
+}
+
+bool vgpu_backing_is_read(const VgpuBacking *b)
+{
+    return b && b->readers;
 }
 
 uint32_t vgpu_backing_take(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
@@ -189,6 +195,9 @@ uint32_t vgpu_virgl_detach_backing(VgpuRemote *vr,
     }
     if (vgpu_virgl_is_blob(r)) {
         return VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER; /* it is nothing else */
+    }
+    if (vgpu_backing_is_read(r->backing)) {
+        return vgpu_virgl_stall(vr);
     }
     g_clear_pointer(&r->backing, vgpu_backing_unref);
     return VIRTIO_GPU_RESP_OK_NODATA;

@@ -1,11 +1,12 @@
 /*
  * Submissions of the emulated GPU: virgl's commands, as the guest's driver made them.
  *
- * They go to the worker as they are, but for those that name guest memory, which the
- * worker does not have: uploads, which a stock driver puts in front, become PUTs, and
+ * They go to the worker as they are, but for those that name guest memory, whose
+ * addresses are the guest's: uploads, which a stock driver puts in front, become PUTs, and
  * copies out of a buffer of guest pages, anywhere among the others, COPYs. What is
  * between those are submissions of their own. The guest's pages are read when the
- * submission comes: it leaves them alone until its fence.
+ * submission comes, or by the worker: the guest leaves them alone until its fence. Without
+ * a fence they are read at once.
  *
  * If there is no room for all of it, the queue waits, and goes on where it was.
  *
@@ -88,23 +89,24 @@ static struct virtio_gpu_transfer_host_3d transfer_of(uint32_t context,
  * texture's contents.
  */
 static uint32_t upload(VgpuRemote *vr, uint32_t context, Stream s,
-                       const uint32_t *w)
+                       const uint32_t *w, bool fenced)
 {
     struct virtio_gpu_transfer_host_3d c = transfer_of(context, w, w[12]);
     uint32_t next[UPLOAD];
 
     skip(&s, sizeof(next));
     return peek_upload(&s, next) && memcmp(w, next, sizeof(next)) == 0
-               ? 0 : vgpu_virgl_upload(vr, &c);
+               ? 0 : vgpu_virgl_upload(vr, &c, fenced);
 }
 
-static uint32_t copy(VgpuRemote *vr, uint32_t context, const uint32_t *w)
+static uint32_t copy(VgpuRemote *vr, uint32_t context, const uint32_t *w,
+                     bool fenced)
 {
     struct virtio_gpu_transfer_host_3d c = transfer_of(context, w, w[13]);
 
     return w[14] & VIRGL_STREAM_COPY_FROM_HOST
                ? VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER /* it is not offered */
-               : vgpu_virgl_copy(vr, w[12], &c);
+               : vgpu_virgl_copy(vr, w[12], &c, fenced);
 }
 
 /*
@@ -169,10 +171,10 @@ static uint32_t send_all(VgpuRemote *vr, uint32_t context, Stream *s,
 
         if (peek_upload(s, w)) {
             size = 4 * UPLOAD;
-            error = upload(vr, context, *s, w);
+            error = upload(vr, context, *s, w, fenced);
         } else if (peek_copy(s, w)) {
             size = 4 * COPY;
-            error = copy(vr, context, w);
+            error = copy(vr, context, w, fenced);
         } else if (peek(s, w, 1) &&
                    virgl_stream_command(w[0]) == VIRGL_STREAM_END_TRANSFERS) {
             size = command_bytes(w[0]); /* which is nothing but padding */

@@ -4,7 +4,9 @@
  *
  * An upload is copied when its command comes; since that is a snapshot, the guest may
  * have its pages back at once, and its fence need not wait. What is read back is
- * copied when the worker has completed it.
+ * copied when the worker has completed it. A large upload whose pages the worker has
+ * mapped (vgpu-remote-virgl-pages.c) is not copied: it names them, and its fence waits
+ * until they have been read. Without a fence nobody could tell the guest: then it is copied.
  *
  * Only the box is copied, row by row, and lies in staging memory without gaps. A stock
  * driver does not say where its rows are: they are where the format and the
@@ -89,13 +91,10 @@ static void join_rows(VgpuLayout *l)
     }
 }
 
-/*
- * Fills in the job's layout, and the strides that the worker is told. Returns 0 or an
- * error.
- */
+/* Fills in the job's layout, and @bytes from its first to its last. 0 or an error. */
 static uint32_t lay_out(VgpuJob *job, const VgpuVirglResource *r,
                         const struct virtio_gpu_transfer_host_3d *c,
-                        uint64_t left)
+                        uint64_t left, uint64_t *bytes)
 {
     VgpuLayout *l = &job->layout;
     uint64_t span = left;
@@ -109,6 +108,16 @@ static uint32_t lay_out(VgpuJob *job, const VgpuVirglResource *r,
     } else {
         job->whole = true;
     }
+    *bytes = span;
+    return 0;
+}
+
+/* In staging memory, without gaps. Fills in the strides that the worker is told. */
+static void pack(VgpuJob *job, const VgpuVirglResource *r,
+                 const struct virtio_gpu_transfer_host_3d *c, uint64_t span)
+{
+    VgpuLayout *l = &job->layout;
+
     if (job->whole) {
         job->transfer.stride = c->stride;
         job->transfer.layer_stride = c->layer_stride;
@@ -118,7 +127,38 @@ static uint32_t lay_out(VgpuJob *job, const VgpuVirglResource *r,
         job->transfer.layer_stride = l->row * l->rows;
     }
     join_rows(l);
-    return 0;
+}
+
+/* What is worth more than a copy, and than an answer at once. */
+static bool is_large(const VgpuJob *job)
+{
+    const VgpuLayout *l = &job->layout;
+
+    return l->row * l->rows * l->layers > VGPU_VIRGL_QUICK_MAX;
+}
+
+/*
+ * In the guest's pages, if the worker has them. It is told strides that are as
+ * virglrenderer wants them: no layer begins before the rows of the last one end.
+ */
+static bool place(VgpuJob *job, const VgpuVirglResource *r,
+                  const VgpuBacking *b, uint64_t span)
+{
+    const VgpuLayout *l = &job->layout;
+    uint64_t stride = l->rows > 1 ? l->stride : l->row;
+    uint64_t layer = l->layers > 1 ? l->layer_stride : stride * l->rows;
+
+    if (b->pages != VGPU_PAGES_THERE || job->whole || !is_large(job) ||
+        span > VGPU_VIRGL_TRANSFER_MAX || layer < stride * l->rows) {
+        return false;
+    }
+    if (!is_buffer(r)) {
+        job->transfer.stride = stride;
+        job->transfer.layer_stride = layer;
+    }
+    job->transfer.data = (struct wire_span) { b->id, job->offset, span };
+    job->in_place = true;
+    return true;
 }
 
 /* --- copying ------------------------------------------------------------- */
@@ -160,13 +200,14 @@ static void copy(const VgpuBacking *b, const VgpuJob *job, bool to_guest)
 
 /*
  * A box of @c's resource, whose bytes are in @b from @c's offset on. Fills in @job.
- * Returns 0 or an error.
+ * @in_place: or there they stay. Returns 0 or an error.
  */
 static uint32_t prepare(VgpuRemote *vr, VgpuJob *job,
                         const struct virtio_gpu_transfer_host_3d *c,
-                        const VgpuBacking *b)
+                        const VgpuBacking *b, bool in_place)
 {
     VgpuVirglResource *r = vgpu_virgl_find(vr, c->resource_id);
+    uint64_t span;
     uint32_t error;
 
     /* A blob is the guest's memory on either side. */
@@ -188,10 +229,13 @@ static uint32_t prepare(VgpuRemote *vr, VgpuJob *job,
         .x = c->box.x, .y = c->box.y, .z = c->box.z,
         .w = c->box.w, .h = c->box.h, .d = c->box.d,
     };
-    error = lay_out(job, r, c, b->size - c->offset);
-    return error ? error
-                 : vgpu_staging_alloc(vr, job, job->layout.row *
-                                      job->layout.rows * job->layout.layers);
+    error = lay_out(job, r, c, b->size - c->offset, &span);
+    if (error || (in_place && place(job, r, b, span))) {
+        return error;
+    }
+    pack(job, r, c, span);
+    return vgpu_staging_alloc(vr, job, job->layout.row * job->layout.rows *
+                              job->layout.layers);
 }
 
 /* Begin its message; the caller has the bytes, and ends it. */
@@ -200,16 +244,32 @@ static uint32_t send_transfer(VgpuRemote *vr, VgpuJob *job, VgpuMessage *m)
     uint32_t error = vgpu_virgl_begin(vr, m, VIRGL_TRANSFER_BYTES, job);
 
     if (error) {
-        vgpu_staging_undo(vr, job);
+        if (!job->in_place) {
+            vgpu_staging_undo(vr, job);
+        }
         return error;
     }
     virgl_put_transfer(&m->out, &job->transfer);
     return 0;
 }
 
+static void answer_held(VgpuRemote *vr, VgpuJob *job,
+                        const struct virgl_done *done)
+{
+    if (job->held) {
+        vgpu_held_done(vr, job->held, done->status
+                                          ? VIRTIO_GPU_RESP_ERR_UNSPEC
+                                          : VIRTIO_GPU_RESP_OK_NODATA);
+    }
+}
+
 static void put_done(VgpuRemote *vr, VgpuJob *job,
                      const struct virgl_done *done)
 {
+    if (job->in_place) {
+        job->backing->readers--;
+    }
+    answer_held(vr, job, done);
 }
 
 uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,
@@ -235,38 +295,77 @@ static uint32_t find(VgpuRemote *vr, uint32_t id, VgpuVirglResource **r)
            : !*r ? VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID : 0;
 }
 
+/* The worker reads the pages: they are kept, and @cmd is held, if there is one. */
+static void send_in_place(VgpuRemote *vr, VgpuMessage *m, enum virgl_call call,
+                          VgpuBacking *b, struct virtio_gpu_ctrl_command *cmd)
+{
+    const struct virgl_transfer *x = &m->job->transfer;
+
+    m->job->backing = b;
+    b->refs++;
+    b->readers++;
+    m->job->held = cmd ? vgpu_held_add(vr, cmd) : NULL;
+    trace_vgpu_remote_virgl_in_place(x->context, x->resource, x->data.size);
+    vr->virgl.in_place += x->data.size;
+    vgpu_virgl_end(vr, m, call);
+}
+
+static void send_copied(VgpuRemote *vr, VgpuMessage *m, enum virgl_call call,
+                        VgpuBacking *b)
+{
+    const struct virgl_transfer *x = &m->job->transfer;
+    bool large = is_large(m->job);
+
+    copy(b, m->job, false);
+    trace_vgpu_remote_virgl_upload(x->context, x->resource, x->data.size);
+    vr->virgl.copied += x->data.size;
+    vgpu_virgl_end(vr, m, call);
+    if (large) {
+        vgpu_pages_want(vr, b);
+    }
+}
+
+/*
+ * @fenced: the guest leaves the pages alone until it is told. @cmd: what is answered
+ * then, or NULL: somebody else sees to that. Returns 0, VGPU_HELD, or what a handler is to.
+ */
 static uint32_t upload(VgpuRemote *vr, enum virgl_call call,
                        const struct virtio_gpu_transfer_host_3d *c,
-                       const VgpuBacking *b)
+                       VgpuBacking *b, bool fenced,
+                       struct virtio_gpu_ctrl_command *cmd)
 {
     VgpuJob job = { .done = put_done, .quick = true };
     VgpuMessage m;
-    uint32_t error = prepare(vr, &job, c, b);
+    uint32_t error = prepare(vr, &job, c, b, fenced);
 
+    job.wanted = job.in_place && cmd;
     if (!error) {
         error = send_transfer(vr, &job, &m);
     }
     if (error) {
         return error;
     }
-    copy(b, &job, false);
-    trace_vgpu_remote_virgl_upload(c->hdr.ctx_id, c->resource_id,
-                                   job.transfer.data.size);
-    vgpu_virgl_end(vr, &m, call);
-    return 0;
+    if (job.in_place) {
+        send_in_place(vr, &m, call, b, cmd);
+    } else {
+        send_copied(vr, &m, call, b);
+    }
+    return job.wanted ? VGPU_HELD : 0;
 }
 
 uint32_t vgpu_virgl_upload(VgpuRemote *vr,
-                           const struct virtio_gpu_transfer_host_3d *c)
+                           const struct virtio_gpu_transfer_host_3d *c,
+                           bool fenced)
 {
     VgpuVirglResource *r;
     uint32_t error = find(vr, c->resource_id, &r);
 
-    return error ? error : upload(vr, VIRGL_PUT, c, r->backing);
+    return error ? error : upload(vr, VIRGL_PUT, c, r->backing, fenced, NULL);
 }
 
 uint32_t vgpu_virgl_copy(VgpuRemote *vr, uint32_t source,
-                         const struct virtio_gpu_transfer_host_3d *c)
+                         const struct virtio_gpu_transfer_host_3d *c,
+                         bool fenced)
 {
     VgpuContext *ctx = vgpu_context_find_plain(vr, c->hdr.ctx_id);
     VgpuVirglResource *from, *to;
@@ -282,14 +381,20 @@ uint32_t vgpu_virgl_copy(VgpuRemote *vr, uint32_t source,
     if (!ctx || from->attached != ctx->serial) {
         return VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID;
     }
-    return upload(vr, VIRGL_COPY, c, from->backing);
+    return upload(vr, VIRGL_COPY, c, from->backing, fenced, NULL);
 }
 
 uint32_t vgpu_virgl_put(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                         const VgpuCommand *in)
 {
-    uint32_t error = vgpu_virgl_upload(vr, &in->transfer_3d);
+    bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
+    VgpuVirglResource *r;
+    uint32_t error = find(vr, in->transfer_3d.resource_id, &r);
 
+    if (!error) {
+        error = upload(vr, VIRGL_PUT, &in->transfer_3d, r->backing, fenced,
+                       cmd);
+    }
     return error ? error : VIRTIO_GPU_RESP_OK_NODATA;
 }
 
@@ -299,11 +404,7 @@ static void get_done(VgpuRemote *vr, VgpuJob *job,
     if (done->status == 0) {
         copy(job->backing, job, true);
     }
-    if (job->held) {
-        vgpu_held_done(vr, job->held, done->status
-                                          ? VIRTIO_GPU_RESP_ERR_UNSPEC
-                                          : VIRTIO_GPU_RESP_OK_NODATA);
-    }
+    answer_held(vr, job, done);
 }
 
 uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
@@ -316,7 +417,7 @@ uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     uint32_t error = find(vr, in->transfer_3d.resource_id, &r);
 
     if (!error) {
-        error = prepare(vr, &job, &in->transfer_3d, r->backing);
+        error = prepare(vr, &job, &in->transfer_3d, r->backing, false);
     }
     if (!error) {
         error = send_transfer(vr, &job, &m);

@@ -298,6 +298,9 @@ uint32_t vgpu_virgl_resource_unref(VgpuRemote *vr,
         return vgpu_twin_unref(vr, in->unref.resource_id) == VGPU_STALL
                    ? VGPU_STALL : vgpu_blob_unref(vr, cmd, in);
     }
+    if (vgpu_backing_is_read(r->backing)) {
+        return vgpu_virgl_stall(vr);
+    }
     if (v->state == VGPU_VIRGL_READY && r->generation == v->generation) {
         uint32_t error = vgpu_virgl_begin(vr, &m, 8, NULL);
 
@@ -362,17 +365,18 @@ char *vgpu_virgl_status(VgpuRemote *vr)
     bool named = v->caps_size >= VIRGL_CAPS_RENDERER + 64;
     g_autofree char *renderer = named ? vgpu_virgl_text(
         v->caps + VIRGL_CAPS_RENDERER, 64) : g_strdup("");
+    g_autofree char *memory = vgpu_pages_status(v);
 
     return g_strdup_printf(
         "{\"remote\": {\"offered\": %s, \"contexts\": %u, \"blobs\": %u, "
         "\"lost\": %" PRIu64 "}, "
         "\"emulation\": {\"offered\": %s, \"worker\": \"%s\", \"executor\": "
         "\"%s\", \"contexts\": %u, \"resources\": %u, \"commands\": %" PRIu64
-        ", \"held\": %u, \"resets\": %" PRIu64 ", \"vulkan\": \"%s\"}, "
-        "\"refused\": %" PRIu64 "}",
+        ", \"held\": %u, \"resets\": %" PRIu64 ", \"vulkan\": \"%s\", "
+        "\"memory\": %s}, \"refused\": %" PRIu64 "}",
         vr->offers ? "true" : "false", count_contexts(vr),
         g_hash_table_size(vr->blobs), vr->lost, v->offers ? "true" : "false",
         v->given_up ? "given up" : states[v->state], renderer, v->contexts,
         g_hash_table_size(v->resources), v->commands, v->n_held, v->resets,
-        v->vulkan ? v->vulkan : "", vr->refused);
+        v->vulkan ? v->vulkan : "", memory, vr->refused);
 }

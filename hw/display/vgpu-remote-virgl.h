@@ -13,6 +13,7 @@
  *   vgpu-remote-virgl-job.c      what it has yet to complete
  *   vgpu-remote-virgl-held.c     commands that are answered later, in order
  *   vgpu-remote-virgl-memory.c   guest pages and shared memory
+ *   vgpu-remote-virgl-pages.c    guest pages that the worker reads itself
  *   vgpu-remote-virgl-scanout.c  screens and cursors
  *   vgpu-remote-virgl-2d.c       2D resources that OpenGL uses too
  *   vgpu-remote-virgl-blob.c     blobs of guest memory
@@ -111,7 +112,7 @@ struct VgpuJob {
 
     /* for whoever made it: */
     VgpuHeld *held;         /* the command that waits, or NULL */
-    VgpuBacking *backing;   /* GET: where it goes */
+    VgpuBacking *backing;   /* GET: where it goes; in place: what is read */
     struct virgl_transfer transfer;
     uint64_t offset;        /* in the backing ... */
     VgpuLayout layout;      /* ... and how it lies there */
@@ -119,6 +120,7 @@ struct VgpuJob {
     VgpuMemory *memory;     /* a reference, where not in staging */
     void *data;             /* where it lies */
     bool in_staging;
+    bool in_place;          /* the worker reads the backing itself */
     uint64_t staging_begin, staging_end;
     uint32_t scanout;       /* screen or cursor: which */
 };
@@ -133,6 +135,14 @@ typedef struct VgpuMessage {
 
 /* --- resources and screens ----------------------------------------------- */
 
+/* Whether the worker can read a backing: see vgpu-remote-virgl-pages.c. */
+typedef enum VgpuPagesState {
+    VGPU_PAGES_NOT,
+    VGPU_PAGES_ASKED, /* it was given them, and has yet to answer */
+    VGPU_PAGES_THERE,
+    VGPU_PAGES_NEVER,
+} VgpuPagesState;
+
 /* Guest pages of a resource; a job that copies to them keeps them mapped. */
 struct VgpuBacking {
     unsigned refs;
@@ -140,6 +150,11 @@ struct VgpuBacking {
     struct iovec *iov;
     uint32_t n;
     uint64_t size;
+
+    VgpuPagesState pages;
+    uint64_t id;      /* the worker's, if ASKED or THERE */
+    unsigned copies;  /* of more than a little, out of it */
+    unsigned readers; /* jobs that read it in place */
 };
 
 typedef struct VgpuVirglResource {
@@ -177,6 +192,8 @@ struct VgpuVirgl {
     uint32_t venus_version, venus_size; /* 0: the guest is offered no Vulkan */
     uint8_t venus_caps[VENUS_CAPS_MAX];
     char *vulkan; /* by what, or why not; NULL: nobody knows */
+    int udmabuf;     /* -1: guest pages are copied */
+    const char *no_udmabuf; /* and why */
 
     /* the worker */
     VgpuVirglState state;
@@ -217,6 +234,10 @@ struct VgpuVirgl {
     GHashTable *resources; /* by id */
     GHashTable *twins;     /* by id: of 2D resources, in this worker */
     uint32_t n_pages, n_attached;
+    GHashTable *imports;   /* backings that the worker was given, by id */
+    unsigned n_asked;      /* of which it has yet to answer */
+    uint64_t pinned;       /* bytes of them all */
+    uint64_t in_place, copied; /* bytes of uploads */
     uint32_t n_sources;    /* resources that submissions may copy from */
     uint32_t submitted;    /* bytes of the submission that the queue waits with */
     unsigned contexts;     /* that the worker has */
@@ -259,6 +280,9 @@ bool vgpu_virgl_try(VgpuRemote *vr, VgpuMessage *m, uint32_t payload,
 
 /** vgpu_virgl_end: send it. */
 void vgpu_virgl_end(VgpuRemote *vr, VgpuMessage *m, enum virgl_call call);
+
+/** vgpu_virgl_packet: send packet @m, with @fd if that is none of -1, or lose it. */
+bool vgpu_virgl_packet(VgpuRemote *vr, const void *m, int fd);
 
 /** vgpu_virgl_ready: 0 if there is a worker, else as vgpu_virgl_begin(). */
 uint32_t vgpu_virgl_ready(VgpuRemote *vr);
@@ -351,6 +375,12 @@ uint32_t vgpu_backing_take(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 
 void vgpu_backing_unref(VgpuBacking *b);
 
+/**
+ * vgpu_backing_is_read: whether the worker still reads @b, which has to wait then:
+ * the guest may use its pages for something else when it is told that they are free.
+ */
+bool vgpu_backing_is_read(const VgpuBacking *b);
+
 /** vgpu_staging_free: what @job had of it. */
 void vgpu_staging_free(VgpuRemote *vr, VgpuJob *job);
 
@@ -366,18 +396,43 @@ void vgpu_staging_undo(VgpuRemote *vr, VgpuJob *job);
 /** vgpu_staging_try: only if there is room now, and little is asked for. */
 bool vgpu_staging_try(VgpuRemote *vr, VgpuJob *job, uint64_t size);
 
+/* --- pages that the worker reads: vgpu-remote-virgl-pages.c ---------------- */
+
+/** vgpu_pages_init: whether there can be any. Says nothing where there cannot. */
+void vgpu_pages_init(VgpuRemote *vr);
+void vgpu_pages_finish(VgpuRemote *vr);
+
+/** vgpu_pages_want: @b was copied from: next time the worker might read it itself. */
+void vgpu_pages_want(VgpuRemote *vr, VgpuBacking *b);
+
+/** vgpu_pages_imported: what the worker says to that. NULL, or what is wrong. */
+const char *vgpu_pages_imported(void *opaque,
+                                const struct proto_blob_imported *m);
+
+/** vgpu_pages_drop: @b is going. vgpu_pages_lost: the worker is. */
+void vgpu_pages_drop(VgpuRemote *vr, VgpuBacking *b);
+void vgpu_pages_lost(VgpuRemote *vr);
+
+/** vgpu_pages_status: a part of vgpu_virgl_status(). */
+char *vgpu_pages_status(const VgpuVirgl *v);
+
 /* --- transfers: vgpu-remote-virgl-transfer.c ------------------------------ */
 
-/** vgpu_virgl_upload: a transfer to the host. 0 or what a handler is to return. */
+/**
+ * vgpu_virgl_upload: a transfer to the host, for a submission. @fenced: the guest leaves
+ * the pages alone until that is done. 0 or what a handler is to return.
+ */
 uint32_t vgpu_virgl_upload(VgpuRemote *vr,
-                           const struct virtio_gpu_transfer_host_3d *c);
+                           const struct virtio_gpu_transfer_host_3d *c,
+                           bool fenced);
 
 /**
  * vgpu_virgl_copy: the same, from the pages of resource @source, and after what its
  * context has been told so far.
  */
 uint32_t vgpu_virgl_copy(VgpuRemote *vr, uint32_t source,
-                         const struct virtio_gpu_transfer_host_3d *c);
+                         const struct virtio_gpu_transfer_host_3d *c,
+                         bool fenced);
 
 /** vgpu_virgl_send_copy: a PUT for @job of @size bytes at @data. */
 uint32_t vgpu_virgl_send_copy(VgpuRemote *vr, VgpuJob *job, const void *data,

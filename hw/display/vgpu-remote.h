@@ -83,6 +83,7 @@ struct VgpuRemote {
     /* the connection to the server: vgpu-remote-server.c */
     int server_sock;          /* -1: none */
     int64_t server_tried_ms;  /* when a connection was last begun */
+    uint64_t memory_max;      /* bytes that the server lets this device have */
 
     /* contexts by their guest's id; resources by theirs */
     GHashTable *contexts;
@@ -409,14 +410,19 @@ void vgpu_server_close(VgpuRemote *vr);
 typedef const char *VgpuCreated(void *opaque,
                                 const struct proto_blob_created *m, int fd);
 
+/* What a worker says to memory that it was given. NULL, or what is wrong with it. */
+typedef const char *VgpuImported(void *opaque,
+                                 const struct proto_blob_imported *m);
+
 /**
  * vgpu_worker_read: what a worker has said on @sock, some packets of it; fewer if
- * @created closes that, and makes it -1.
+ * @created closes that, and makes it -1. @imported is NULL where it was given none.
  *
  * Returns NULL, or why the worker is to be given up: the last packet, of no type if
  * there was none, is in @m then, and may have the text.
  */
 const char *vgpu_worker_read(const int *sock, union proto_any *m,
-                             VgpuCreated *created, void *opaque);
+                             VgpuCreated *created, VgpuImported *imported,
+                             void *opaque);
 
 #endif
