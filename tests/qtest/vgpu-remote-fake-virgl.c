@@ -151,17 +151,22 @@ GThread *test_serve_probe(Fake *f)
 }
 
 /* In a thread: the device waits for it in the middle of QEMU's start. */
-void test_start_virgl(Test *t, const char *properties)
+void test_start_virgl_with(Test *t, const char *properties, const char *more)
 {
     g_autofree char *device = NULL;
     GThread *thread;
 
-    fake_start(&t->f);
     device = g_strdup_printf("vgpu-remote,%s,%s", t->f.option, properties);
     thread = test_serve_probe(&t->f);
-    guest_start(&t->g, device, NULL);
+    guest_start(&t->g, device, more);
     g_thread_join(thread);
     guest_drive(&t->g);
+}
+
+void test_start_virgl(Test *t, const char *properties)
+{
+    fake_start(&t->f);
+    test_start_virgl_with(t, properties, NULL);
 }
 
 void test_start_venus(Test *t, const char *properties)

@@ -60,4 +60,7 @@ void test_start_virgl(Test *t, const char *properties);
 /** test_start_venus: the same; and that worker had Vulkan. */
 void test_start_venus(Test *t, const char *properties);
 
+/** test_start_virgl_with: the same, and @more options of QEMU's; fake_start() was called. */
+void test_start_virgl_with(Test *t, const char *properties, const char *more);
+
 #endif

@@ -32,6 +32,7 @@ void fake_start(Fake *f)
     f->path = g_build_filename(f->dir, "socket", NULL);
     f->option = g_strdup_printf("server=unix:%s", f->path);
     f->conn = -1;
+    f->memory_max = 1ull << 30;
     f->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     g_strlcpy(addr.sun_path, f->path, sizeof(addr.sun_path));
     g_assert_cmpint(bind(f->listener, (struct sockaddr *)&addr, sizeof(addr)),
@@ -68,7 +69,7 @@ void fake_welcome(Fake *f)
     struct proto_welcome m = {
         .type = PROTO_WELCOME,
         .version = VGPU_PROTOCOL_VERSION,
-        .memory_max = 1ull << 30,
+        .memory_max = f->memory_max,
     };
 
     fake_accept(f);

@@ -15,6 +15,7 @@ typedef struct Fake {
     char *option;     /* "server=unix:PATH" */
     int listener;
     int conn;         /* the device, once it was accepted; -1 */
+    uint64_t memory_max; /* what it may have, it is told */
 } Fake;
 
 /* A context, as its worker sees it. */

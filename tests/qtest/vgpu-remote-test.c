@@ -128,9 +128,11 @@ static void enter_directory_of_qemu(void)
 
 int main(int argc, char **argv)
 {
-    static const TestCase *const all[] = {
+    const TestCase *const all[] = {
         tests_life, tests_context, tests_blob, tests_fence, tests_refuse,
         tests_loss, tests_save, tests_virgl, tests_venus, tests_display,
+        tests_pages,
+        access("/dev/udmabuf", R_OK | W_OK) ? tests_no_udmabuf : tests_udmabuf,
         tests_fuzz,
     };
 
