@@ -33,6 +33,7 @@ static const struct packet {
     [PROTO_BLOB_IMPORT] = { sizeof(struct proto_blob_import), 1, 1 },
     [PROTO_BLOB_CREATED] = { sizeof(struct proto_blob_created), 0, 1 },
     [PROTO_BLOB_IMPORTED] = { sizeof(struct proto_blob_imported), 0, 0 },
+    [PROTO_EXPORTED] = { sizeof(struct proto_exported), 1, 1 },
     [PROTO_LOST] = { sizeof(struct proto_lost), 0, 0 },
 };
 

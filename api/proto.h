@@ -56,6 +56,7 @@ enum proto_type {
     PROTO_BLOB_CREATED = 48, /* fd: the memfd, if and only if status is 0 */
     PROTO_LOST = 49,
     PROTO_BLOB_IMPORTED = 50,
+    PROTO_EXPORTED = 51, /* fd: the dmabuf; of a virgl worker */
 };
 
 /* Who a client is, for the server's log and its budgets. */
@@ -140,6 +141,17 @@ struct proto_blob_imported {
     uint64_t blob;
 };
 
+/* Comes before the completion of the VIRGL_PICTURE that asked, and only if that is 0. */
+struct proto_exported {
+    uint32_t type;
+    uint32_t resource;
+    uint32_t serial; /* the message's */
+    uint32_t fourcc; /* of DRM: one plane, whose first row begins at byte 0 */
+    uint32_t stride;
+    uint32_t reserved;
+    uint64_t modifier;
+};
+
 struct proto_lost {
     uint32_t type;
     uint32_t why; /* enum ring_fatal */
@@ -159,6 +171,7 @@ union proto_any {
     struct proto_ring_event ring_event;
     struct proto_blob_created blob_created;
     struct proto_blob_imported blob_imported;
+    struct proto_exported exported;
     struct proto_lost lost;
 };
 

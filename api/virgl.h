@@ -61,6 +61,8 @@ enum virgl_call {
     VIRGL_GET = 10,
     VIRGL_COPY = 11,
     VIRGL_VULKAN = 12,
+    VIRGL_PICTURE = 13,
+    VIRGL_SETTLE = 14,
     VIRGL_CALLS,
 };
 

@@ -19,6 +19,7 @@
 
 #include <epoxy/egl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -168,7 +169,7 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
 {
     const char *gpu = wire_get_bytes(in, VIRGL_GPU_MAX);
     char why[VIRGL_TEXT_MAX];
-    int err;
+    int err, device;
 
     if (!wire_done(in) || !memchr(gpu, '\0', VIRGL_GPU_MAX)) {
         return -1;
@@ -180,6 +181,7 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
         tell(s, why);
         return ENODEV;
     }
+    device = node >= 0 ? fcntl(node, F_DUPFD_CLOEXEC, 0) : -1;
     virgl_set_debug_callback(log_renderer);
     err = init_renderer(s);
     if (node >= 0) {
@@ -190,9 +192,13 @@ static int start(struct session *s, struct wire_in *in, struct virgl_done *done)
                          "GPU that was asked for"
                        : "there is no EGL or GL that virglrenderer can use: "
                          "install a driver, libegl1 and libgl1-mesa-dri say");
+        if (device >= 0) {
+            close(device);
+        }
         return ENODEV;
     }
     started = true;
+    virgl_export_init(device);
     err = make_copy_source();
     return err ? err : fill_caps(s, done);
 }
@@ -421,6 +427,30 @@ static int submit(struct session *s, struct wire_in *in, struct virgl_done *done
     return err;
 }
 
+/* --- pictures ------------------------------------------------------------ */
+
+static int picture(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    uint32_t resource = wire_get_u32(in), serial = wire_get_u32(in);
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    return is_guests(resource) ? virgl_export(s, resource, serial) : EINVAL;
+}
+
+static int settle(struct session *s, struct wire_in *in, struct virgl_done *done)
+{
+    int err;
+
+    if (!wire_done(in)) {
+        return -1;
+    }
+    err = done->token ? virgl_fence_add(0, done->token) : 0;
+    done->token = err ? done->token : 0; /* the fence has it */
+    return err;
+}
+
 /* --- the table ----------------------------------------------------------- */
 
 /*
@@ -446,6 +476,8 @@ static const struct {
     [VIRGL_GET] = { "GET", get },
     [VIRGL_COPY] = { "COPY", copy },
     [VIRGL_VULKAN] = { "VULKAN", vulkan },
+    [VIRGL_PICTURE] = { "PICTURE", picture },
+    [VIRGL_SETTLE] = { "SETTLE", settle },
 };
 
 static enum wire_status serve(struct request *r)

@@ -9,6 +9,9 @@
  * then blocks in GL, for so short a time that a new message is never late by more.
  * For that each fence has a GL sync object of ours beside virglrenderer's.
  *
+ * A fence of all contexts is such a sync object alone, in the GL context that was told
+ * something last: what others were told was handed to the GPU when they gave way to it.
+ *
  * All fences of all contexts are retired in order.
  *
  * SPDX-License-Identifier: MIT
@@ -28,7 +31,7 @@
 
 struct fence {
     uint32_t token; /* 0: completed out of order, with its context */
-    uint32_t context;
+    uint32_t context; /* 0: all; virglrenderer knows nothing of it */
     GLsync sync;
 };
 
@@ -72,7 +75,7 @@ int virgl_fence_add(uint32_t context, uint32_t token)
     if (count == VIRGL_DONE_ENTRIES) {
         return ENOSPC; /* the device has more tokens than it may have */
     }
-    err = virgl_renderer_context_create_fence(context, 0, 0, token);
+    err = context ? virgl_renderer_context_create_fence(context, 0, 0, token) : 0;
     if (err) {
         return err < 0 ? -err : err;
     }
@@ -82,6 +85,9 @@ int virgl_fence_add(uint32_t context, uint32_t token)
         .sync = glFenceSync(GL_SYNC_GPU_COMMANDS_COMPLETE, 0),
     };
     count++;
+    if (!context) {
+        glFlush(); /* virglrenderer does for its own */
+    }
     return 0;
 }
 
@@ -130,6 +136,22 @@ void virgl_fences_drop(struct session *s, uint32_t context)
     }
 }
 
+/* Whether the oldest is over that nobody else looks at. */
+static bool is_over(void)
+{
+    const struct fence *f = fence_at(0);
+    GLenum now;
+
+    if (f->token == 0) {
+        return true;
+    }
+    if (f->context) {
+        return false;
+    }
+    now = glClientWaitSync(f->sync, GL_SYNC_FLUSH_COMMANDS_BIT, 0);
+    return now != GL_TIMEOUT_EXPIRED;
+}
+
 bool virgl_fences_wait(struct session *s)
 {
     uint64_t now;
@@ -138,7 +160,7 @@ bool virgl_fences_wait(struct session *s)
         return false;
     }
     virgl_renderer_poll();
-    while (count && fence_at(0)->token == 0) {
+    while (count && is_over()) {
         pop(s, 0);
     }
     if (count == 0) {

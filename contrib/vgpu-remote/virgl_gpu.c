@@ -108,9 +108,40 @@ static void say_what_there_is(const char *gpu, const EGLDeviceEXT *devices,
     }
 }
 
+/* Whether it only has pictures, in which Mesa draws without it (see virgl_export.c). */
+static bool is_dumb(EGLDeviceEXT device)
+{
+    EGLDisplay display = eglGetPlatformDisplayEXT(EGL_PLATFORM_DEVICE_EXT, device,
+                                                  NULL);
+    /* libepoxy would look for it in the display that is current. */
+    const char *(*driver_of)(EGLDisplay) = NULL;
+    const char *driver = NULL;
+    bool is;
+
+    if (!display || !eglInitialize(display, NULL, NULL)) {
+        return false;
+    }
+    if (epoxy_has_egl_extension(display, "EGL_MESA_query_driver")) {
+        driver_of = (const char *(*)(EGLDisplay))eglGetProcAddress(
+            "eglGetDisplayDriverName");
+    }
+    if (driver_of) {
+        driver = driver_of(display);
+    }
+    is = driver && strcmp(driver, "kms_swrast") == 0;
+    eglTerminate(display);
+    return is;
+}
+
+/* A GPU's render node, whatever it was named by; of others the device, if that was named. */
 static bool open_node(EGLDeviceEXT device, const char *gpu, int *fd, char *why)
 {
-    *fd = open(file_of(device), O_RDWR | O_CLOEXEC);
+    const char *file = file_of(device);
+
+    if (is_same_file(card_of(device), gpu) && is_dumb(device)) {
+        file = card_of(device);
+    }
+    *fd = open(file, O_RDWR | O_CLOEXEC);
     if (*fd < 0) {
         snprintf(why, VIRGL_TEXT_MAX, "the GPU %s cannot be used: %s", gpu,
                  strerror(errno));

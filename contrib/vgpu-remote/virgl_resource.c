@@ -99,7 +99,10 @@ static int make(struct session *s, const struct virgl_resource *v,
         return EDQUOT;
     }
     r->charged = bytes;
-    err = virgl_renderer_resource_create(&args, NULL, 0);
+    err = virgl_export_make(&args);
+    if (err == ENOTSUP) {
+        err = virgl_renderer_resource_create(&args, NULL, 0);
+    }
     if (err) {
         return err < 0 ? -err : err;
     }

@@ -8,6 +8,7 @@
  *   virgl_vulkan.c    whether guests have Vulkan
  *   virgl_fence.c     completions, and fences that wait for the GPU
  *   virgl_resource.c  resources, and their bytes
+ *   virgl_export.c    pictures that a display takes as they are
  *
  * All of it runs in the session's one ring thread, to which the GL contexts
  * belong: no call here gives up the lead.
@@ -17,6 +18,7 @@
 #ifndef VIRGL_WORKER_H
 #define VIRGL_WORKER_H
 
+#include "proto.h"
 #include "session.h"
 #include "virgl.h"
 
@@ -58,7 +60,8 @@ void virgl_complete(struct session *s, struct virgl_done done);
 
 /**
  * virgl_fence_add: complete @token when the GPU has done what @context has
- * been told so far. Returns 0 or an errno value, and nothing is then completed.
+ * been told so far; 0: what all have. Returns 0 or an errno value, and nothing is
+ * then completed.
  */
 int virgl_fence_add(uint32_t context, uint32_t token);
 
@@ -79,5 +82,24 @@ int virgl_resource_add(struct session *s, const struct virgl_resource *r);
 
 /** virgl_resource_remove: give it up; one that is not there is no error. */
 void virgl_resource_remove(struct session *s, uint32_t id);
+
+/* --- virgl_export.c ------------------------------------------------------ */
+
+struct virgl_renderer_resource_create_args;
+
+/**
+ * virgl_export_init: find out what there is. GL has been started.
+ * @device: the device that draws, or -1. It is taken.
+ */
+void virgl_export_init(int device);
+
+/**
+ * virgl_export_make: make a resource so that it can be exported. ENOTSUP: it is to be
+ * made as any other. Returns 0 or an errno value.
+ */
+int virgl_export_make(struct virgl_renderer_resource_create_args *args);
+
+/** virgl_export: send the device @resource as a dmabuf. 0 or an errno value. */
+int virgl_export(struct session *s, uint32_t resource, uint32_t serial);
 
 #endif

@@ -306,7 +306,11 @@ static void delete_sync(struct __GLsync *sync)
 static unsigned wait_sync(struct __GLsync *sync, unsigned flags,
                           unsigned long ns)
 {
-    return 0;
+    return step++ % 2 ? 0x911a /* over */ : 0x911b /* not yet */;
+}
+
+static void flush(void)
+{
 }
 
 /* epoxy calls through these. */
@@ -314,6 +318,7 @@ struct __GLsync *(*epoxy_glFenceSync)(unsigned, unsigned) = fence_sync;
 void (*epoxy_glDeleteSync)(struct __GLsync *) = delete_sync;
 unsigned (*epoxy_glClientWaitSync)(struct __GLsync *, unsigned,
                                    unsigned long) = wait_sync;
+void (*epoxy_glFlush)(void) = flush;
 
 bool epoxy_has_egl_extension(void *display, const char *name)
 {
@@ -356,6 +361,21 @@ uint32_t virgl_vulkan_look(struct session *s, uint8_t *caps, uint32_t *version,
     return 0;
 }
 
+void virgl_export_init(int device)
+{
+    fuzz_require(device == -1);
+}
+
+int virgl_export_make(struct virgl_renderer_resource_create_args *args)
+{
+    return ENOTSUP;
+}
+
+int virgl_export(struct session *s, uint32_t resource, uint32_t serial)
+{
+    return step++ % 3 ? 0 : ENOTSUP;
+}
+
 /* --- one input ----------------------------------------------------------- */
 
 /* A call, its items by a byte each (so that ids meet), and bytes behind them. */
@@ -395,10 +415,9 @@ static void clear_up(struct session *s)
     while (n_resources) {
         virgl_resource_remove(s, resources[0]);
     }
-    while (n_fences) {
-        virgl_api.idle(s);
+    while (virgl_api.idle(s)) {
+        /* some of them each time */
     }
-    virgl_api.idle(s);
     fuzz_require(charged == 0);
     fuzz_require(outstanding == 0);
     fuzz_require(syncs == 0);
