@@ -120,20 +120,23 @@ static const char *take_ring(VgpuContext *ctx, const VgpuBlob *blob)
     return NULL;
 }
 
-static const char *created(void *opaque, const struct proto_blob_created *m,
-                           int fd)
+static const char *created(void *opaque, const union proto_any *m, int fd)
 {
     VgpuContext *ctx = opaque;
     VgpuBlob *blob = QTAILQ_FIRST(&ctx->asked);
     bool is_ring = blob && !blob->dropped && blob->id == VGPU_BLOB_RING;
     const char *why;
 
+    if (m->type != PROTO_BLOB_CREATED) {
+        close(fd);
+        return "its worker sends what was not asked for";
+    }
     ctx->started = true;
     if (ctx->venus) {
-        return ctx->ring ? vgpu_blob_created(ctx, m, fd)
-                         : vgpu_venus_take_ring(ctx, m, fd);
+        return ctx->ring ? vgpu_blob_created(ctx, &m->blob_created, fd)
+                         : vgpu_venus_take_ring(ctx, &m->blob_created, fd);
     }
-    why = vgpu_blob_created(ctx, m, fd);
+    why = vgpu_blob_created(ctx, &m->blob_created, fd);
     if (!why && is_ring) {
         why = take_ring(ctx, blob);
     }

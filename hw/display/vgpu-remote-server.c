@@ -341,8 +341,8 @@ const char *vgpu_worker_read(const int *sock, union proto_any *m,
         } else if (got != 1) {
             m->type = 0;
             why = got == 0 ? "its worker has ended" : strerror(-got);
-        } else if (m->type == PROTO_BLOB_CREATED) {
-            why = created(opaque, &m->blob_created, fds[0]);
+        } else if (m->type == PROTO_BLOB_CREATED || m->type == PROTO_EXPORTED) {
+            why = created(opaque, m, fds[0]);
         } else if (m->type == PROTO_BLOB_IMPORTED && imported) {
             why = imported(opaque, &m->blob_imported);
         } else if (m->type == PROTO_LOST) {

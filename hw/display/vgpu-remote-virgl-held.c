@@ -139,7 +139,7 @@ void vgpu_held_drop_all(VgpuRemote *vr)
     for (size_t i = 0; i < ARRAY_SIZE(vr->virgl.jobs); i++) {
         vr->virgl.jobs[i].held = NULL;
     }
-
+    vgpu_screens_drop_held(vr);
     QTAILQ_FOREACH_SAFE(held, &vr->virgl.held, next, next) {
         QTAILQ_REMOVE(&vr->virgl.held, held, next);
         g_free(held);

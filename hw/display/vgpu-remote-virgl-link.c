@@ -201,10 +201,9 @@ void vgpu_memory_give_back(VgpuRemote *vr, VgpuMemory *m)
 }
 
 /* Returns NULL or what is wrong with it. Closes @fd. */
-static const char *memory_created(void *opaque,
+static const char *memory_created(VgpuRemote *vr,
                                   const struct proto_blob_created *c, int fd)
 {
-    VgpuRemote *vr = opaque;
     VgpuVirgl *v = &vr->virgl;
     VgpuMemory *m = QSIMPLEQ_FIRST(&v->asked);
     const char *why = NULL;
@@ -237,16 +236,29 @@ static const char *memory_created(void *opaque,
 
 /* --- what it says -------------------------------------------------------- */
 
-static void readable(void *opaque)
+static const char *take(void *opaque, const union proto_any *m, int fd)
 {
-    VgpuRemote *vr = opaque;
+    if (m->type == PROTO_EXPORTED) {
+        vgpu_picture_exported(opaque, &m->exported, fd);
+        return NULL;
+    }
+    return memory_created(opaque, &m->blob_created, fd);
+}
+
+void vgpu_virgl_read(VgpuRemote *vr)
+{
     union proto_any m;
-    const char *why = vgpu_worker_read(&vr->virgl.sock, &m, memory_created,
+    const char *why = vgpu_worker_read(&vr->virgl.sock, &m, take,
                                        vgpu_pages_imported, vr);
 
     if (why) {
         vgpu_virgl_lose(vr, why);
     }
+}
+
+static void readable(void *opaque)
+{
+    vgpu_virgl_read(opaque);
 }
 
 static void done_signalled(EventNotifier *e)
@@ -698,6 +710,11 @@ void vgpu_virgl_init(VgpuRemote *vr)
     VgpuVirgl *v = &vr->virgl;
 
     v->sock = -1;
+    v->next_picture = 1;
+    for (size_t i = 0; i < ARRAY_SIZE(v->screens); i++) {
+        QSIMPLEQ_INIT(&v->screens[i].flushes);
+    }
+    vgpu_pictures_init(vr);
     QSIMPLEQ_INIT(&v->asked);
     QTAILQ_INIT(&v->held);
     v->resources = g_hash_table_new(NULL, NULL);
@@ -709,6 +726,7 @@ void vgpu_virgl_init(VgpuRemote *vr)
 void vgpu_virgl_finish(VgpuRemote *vr)
 {
     vgpu_pages_finish(vr);
+    vgpu_pictures_finish(vr);
     g_clear_pointer(&vr->virgl.resources, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.twins, g_hash_table_destroy);
     g_clear_pointer(&vr->virgl.watchdog, timer_free);

@@ -1,6 +1,12 @@
 /*
- * Screens of the emulated GPU: a resource that the guest scans out is read back
- * by the worker into memory that QEMU's console shows.
+ * Screens of the emulated GPU: a resource that the guest scans out is a dmabuf that the
+ * display shows, or else is read back by the worker into memory that QEMU's console
+ * shows.
+ *
+ * A dmabuf (vgpu-remote-virgl-dmabuf.c): each RESOURCE_FLUSH makes a rectangle dirty; the
+ * worker is asked to tell when the GPU has done what it has to do (SETTLE), and then the
+ * display is told. A flush with a fence is answered behind that. Everything else, and
+ * whatever goes wrong with it, is read back.
  *
  * SET_SCANOUT asks for that memory, unless there is some of that size. From then
  * on each RESOURCE_FLUSH makes a rectangle dirty; if no read of that screen is
@@ -23,7 +29,22 @@
 #include "trace/trace-hw_display_vgpu_remote.h"
 #include "ui/console.h"
 
+#include "qapi/qapi-commands-ui.h"
+#include "qapi/qapi-visit-ui.h"
+
 #define CURSOR_SIZE 64
+
+/* A RESOURCE_FLUSH whose answer waits for screens to have shown it. */
+typedef struct Waiting {
+    VgpuHeld *held;
+    unsigned screens;
+} Waiting;
+
+struct VgpuFlush {
+    Waiting *waiting;
+    uint32_t settle; /* the screen's that shows it */
+    QSIMPLEQ_ENTRY(VgpuFlush) next;
+};
 
 static struct virtio_gpu_scanout *base_of(VgpuRemote *vr, uint32_t n)
 {
@@ -83,11 +104,103 @@ static void read_done(VgpuRemote *vr, VgpuJob *job,
     if (s->memory == job->memory) {
         s->reading = false;
         if (done->status == 0 && s->resource) {
+            vr->virgl.n_read++;
+            trace_vgpu_remote_virgl_read(job->scanout, job->transfer.x,
+                                         job->transfer.y, job->transfer.w,
+                                         job->transfer.h);
             update(vr, job->scanout, job->transfer.x, job->transfer.y,
                    job->transfer.w, job->transfer.h);
         }
     }
     vgpu_memory_unref(job->memory);
+}
+
+/* --- flushes that wait --------------------------------------------------- */
+
+/* Those for which what the screen's display has seen by now will do; or all. */
+static void flushes_done(VgpuRemote *vr, VgpuVirglScreen *s, bool all,
+                         uint32_t answer)
+{
+    while (!QSIMPLEQ_EMPTY(&s->flushes)) {
+        VgpuFlush *f = QSIMPLEQ_FIRST(&s->flushes);
+
+        if (!all && (int32_t)(s->shown - f->settle) < 0) {
+            break;
+        }
+        QSIMPLEQ_REMOVE_HEAD(&s->flushes, next);
+        if (--f->waiting->screens == 0) {
+            if (f->waiting->held) {
+                vgpu_held_done(vr, f->waiting->held, answer);
+            }
+            g_free(f->waiting);
+        }
+        g_free(f);
+    }
+}
+
+void vgpu_screens_drop_held(VgpuRemote *vr)
+{
+    for (uint32_t i = 0; i < VIRTIO_GPU_MAX_SCANOUTS; i++) {
+        VgpuVirglScreen *s = &vr->virgl.screens[i];
+        VgpuFlush *f;
+
+        QSIMPLEQ_FOREACH(f, &s->flushes, next) {
+            f->waiting->held = NULL;
+        }
+        flushes_done(vr, s, true, 0);
+    }
+}
+
+/* What is dirty is shown by the next SETTLE, if it is shown that way at all. */
+static bool flush_waits(const VgpuVirglScreen *s)
+{
+    return s->is_asked || (s->is_direct && (s->is_dirty || s->reading));
+}
+
+static void add_flush(VgpuVirglScreen *s, Waiting *waiting)
+{
+    VgpuFlush *f = g_new0(VgpuFlush, 1);
+
+    f->waiting = waiting;
+    f->settle = s->is_asked || s->is_dirty ? s->settles + 1 : s->settles;
+    waiting->screens++;
+    QSIMPLEQ_INSERT_TAIL(&s->flushes, f, next);
+}
+
+/* --- showing a dmabuf ---------------------------------------------------- */
+
+static void settled(VgpuRemote *vr, VgpuJob *job, const struct virgl_done *done)
+{
+    const struct virgl_transfer *t = &job->transfer;
+    VgpuVirglScreen *s = &vr->virgl.screens[job->scanout];
+
+    assert(!vr->quick); /* displays belong to the main loop */
+    if (s->memory == job->memory) {
+        s->reading = false;
+        if (done->status == 0 && s->resource && s->is_direct) {
+            vr->virgl.n_shown++;
+            trace_vgpu_remote_virgl_show(job->scanout, t->x, t->y, t->w, t->h);
+            dpy_gl_update(base_of(vr, job->scanout)->con, t->x, t->y, t->w, t->h);
+        }
+    }
+    s->shown = job->offset;
+    vgpu_memory_unref(job->memory);
+    if (!VIRTIO_GPU_BASE(vr)->renderer_blocked) {
+        flushes_done(vr, s, false, done->status ? VIRTIO_GPU_RESP_ERR_UNSPEC
+                                                : VIRTIO_GPU_RESP_OK_NODATA);
+    }
+}
+
+void vgpu_screens_unblocked(VgpuRemote *vr)
+{
+    if (VIRTIO_GPU_BASE(vr)->renderer_blocked) {
+        return; /* by a display, until it has drawn */
+    }
+    for (uint32_t i = 0; i < VIRTIO_GPU_MAX_SCANOUTS; i++) {
+        flushes_done(vr, &vr->virgl.screens[i], false, VIRTIO_GPU_RESP_OK_NODATA);
+    }
+    vgpu_held_flush(vr);
+    vgpu_screens_kick(vr);
 }
 
 /* Room for a read must not be waited for: it is tried again when some is made. */
@@ -110,6 +223,33 @@ static void read_blob(VgpuRemote *vr, uint32_t n)
     }
 }
 
+static void kick_direct(VgpuRemote *vr, uint32_t n)
+{
+    VgpuVirglScreen *s = &vr->virgl.screens[n];
+    VgpuJob job = {
+        .done = settled,
+        .wanted = true,
+        .scanout = n,
+        .memory = s->memory,
+        .offset = s->settles + 1,
+        .transfer = {
+            .x = s->left, .y = s->top,
+            .w = s->right - s->left, .h = s->bottom - s->top,
+        },
+    };
+    VgpuMessage m;
+
+    if (VIRTIO_GPU_BASE(vr)->renderer_blocked ||
+        !vgpu_virgl_try(vr, &m, 0, &job)) {
+        return;
+    }
+    vgpu_memory_ref(s->memory);
+    vgpu_virgl_end(vr, &m, VIRGL_SETTLE);
+    s->settles++;
+    s->reading = true;
+    clean(s);
+}
+
 static void kick(VgpuRemote *vr, uint32_t n)
 {
     VgpuVirglScreen *s = &vr->virgl.screens[n];
@@ -118,8 +258,12 @@ static void kick(VgpuRemote *vr, uint32_t n)
     VgpuJob job = { .done = read_done, .wanted = true, .scanout = n };
     VgpuMessage m;
 
-    if (!s->resource || s->is_blob || !s->is_dirty || s->reading || !s->memory ||
-        !s->memory->map || !can_send(vr)) {
+    if (!s->resource || s->is_blob || s->is_asked || !s->is_dirty ||
+        s->reading || !s->memory || !s->memory->map || !can_send(vr)) {
+        return;
+    }
+    if (s->is_direct) {
+        kick_direct(vr, n);
         return;
     }
     bpp = PIXMAN_FORMAT_BPP(s->format) / 8;
@@ -161,9 +305,9 @@ static void show(VgpuRemote *vr, uint32_t n)
 {
     VgpuVirglScreen *s = &vr->virgl.screens[n];
     struct virtio_gpu_scanout *base = base_of(vr, n);
-    uint32_t stride = s->memory_w * (PIXMAN_FORMAT_BPP(s->format) / 8);
+    uint32_t stride = s->memory_w * (PIXMAN_FORMAT_BPP(s->memory_format) / 8);
     pixman_image_t *image = pixman_image_create_bits(
-        s->format, s->memory_w, s->memory_h, s->memory->map, stride);
+        s->memory_format, s->memory_w, s->memory_h, s->memory->map, stride);
 
     if (!image) {
         return;
@@ -219,20 +363,68 @@ static void memory_is_there(VgpuRemote *vr, void *opaque)
 /* Have memory of the right size and kind; it may come later. */
 static bool have_memory(VgpuRemote *vr, VgpuVirglScreen *s, uint32_t n)
 {
-    uint64_t size = (uint64_t)s->w * s->h * (PIXMAN_FORMAT_BPP(s->format) / 8);
+    uint32_t format = s->is_direct ? PIXMAN_x8r8g8b8 : s->format;
+    uint64_t size = (uint64_t)s->w * s->h * (PIXMAN_FORMAT_BPP(format) / 8);
+    bool is_local = s->is_blob || s->is_direct;
 
     if (s->memory && s->memory_w == s->w && s->memory_h == s->h &&
-        s->memory_format == s->format && (s->memory->id == 0) == s->is_blob) {
+        s->memory_format == format && (s->memory->id == 0) == is_local) {
         return true;
     }
     drop_memory(vr, s);
     s->memory_w = s->w;
     s->memory_h = s->h;
-    s->memory_format = s->format;
-    s->memory = s->is_blob ? vgpu_memory_local(vr, size)
+    s->memory_format = format;
+    s->memory = is_local ? vgpu_memory_local(vr, size)
                            : vgpu_memory_ask(vr, size, memory_is_there,
                                              GUINT_TO_POINTER(n));
     return s->memory != NULL;
+}
+
+/*
+ * A console that shows a dmabuf has memory, too: a surface of its size, without which
+ * no display works, and into which egl-headless reads what is to be seen by others.
+ */
+
+/* Whether it does: then a screendump finds everything there, if that is what is set. */
+static bool is_headless(void)
+{
+#ifdef CONFIG_OPENGL
+    static int known = -1;
+
+    if (known < 0) {
+        g_autoptr(DisplayOptions) options = qmp_query_display_options(NULL);
+
+        known = options && options->type == DISPLAY_TYPE_EGL_HEADLESS;
+    }
+    return known;
+#else
+    return false;
+#endif
+}
+
+static bool show_direct(VgpuRemote *vr, uint32_t n, VgpuPicture *p)
+{
+    VgpuVirglScreen *s = &vr->virgl.screens[n];
+    bool headless = is_headless();
+
+    s->is_direct = true;
+    if (!have_memory(vr, s, n)) {
+        s->is_direct = false;
+        return false;
+    }
+    if (!headless && !(s->picture && is_shown(vr, s, n))) {
+        show(vr, n);
+    }
+    if (!vgpu_picture_show(vr, n, p)) {
+        show(vr, n); /* until something has been read */
+        s->is_direct = false;
+        return false;
+    }
+    if (headless) {
+        show(vr, n);
+    }
+    return true;
 }
 
 /* --- commands ------------------------------------------------------------ */
@@ -241,8 +433,21 @@ static void forget(VgpuRemote *vr, VgpuVirglScreen *s)
 {
     s->resource = 0;
     s->is_blob = false;
+    s->is_direct = false;
+    s->is_asked = false;
     drop_local_memory(vr, s);
     clean(s);
+    flushes_done(vr, s, true, vr->virgl.state == VGPU_VIRGL_READY
+                                  ? VIRTIO_GPU_RESP_OK_NODATA
+                                  : VIRTIO_GPU_RESP_ERR_UNSPEC);
+}
+
+/* The guest shows something else there, or nothing. */
+static void leave(VgpuRemote *vr, uint32_t n)
+{
+    forget(vr, &vr->virgl.screens[n]);
+    vgpu_picture_hide(vr, n);
+    vgpu_held_flush(vr);
 }
 
 static void set_base(VgpuRemote *vr, uint32_t n)
@@ -263,11 +468,53 @@ static void set_base(VgpuRemote *vr, uint32_t n)
     VIRTIO_GPU_BASE(vr)->enable = 1;
 }
 
+/* The picture that the screen is to have, if it is there by now. */
+static VgpuPicture *picture_of(VgpuRemote *vr, uint32_t n)
+{
+    VgpuVirglScreen *s = &vr->virgl.screens[n];
+    VgpuVirglResource *r = vgpu_virgl_find(vr, s->resource);
+
+    return !s->is_blob && vgpu_picture_is_wanted(vr, n, r) ? r->picture : NULL;
+}
+
+/* Show what is set, one way or the other. False: there is no memory. */
+static bool show_set(VgpuRemote *vr, uint32_t n)
+{
+    VgpuVirglScreen *s = &vr->virgl.screens[n];
+    VgpuPicture *p = picture_of(vr, n);
+    VgpuMemory *before = s->is_direct && is_shown(vr, s, n) ? s->memory : NULL;
+
+    s->is_asked = false;
+    if (p && show_direct(vr, n, p)) {
+        if (s->memory != before) {
+            all_dirty(s); /* else a flush comes, as for any resource */
+        }
+        kick(vr, n);
+        return true;
+    }
+    s->is_direct = false;
+    flushes_done(vr, s, true, VIRTIO_GPU_RESP_OK_NODATA);
+    vgpu_held_flush(vr);
+    if (!have_memory(vr, s, n)) {
+        return false;
+    }
+    if (s->picture) {
+        vgpu_picture_hide(vr, n);
+        base_of(vr, n)->ds = NULL; /* what is shown is no memory's */
+    }
+    if (s->memory->map && !is_shown(vr, s, n)) {
+        show(vr, n);
+        all_dirty(s);
+    }
+    return true;
+}
+
 /* Show @resource, as the screen's other fields say. Returns what a handler is to. */
 static uint32_t set(VgpuRemote *vr, uint32_t n, uint32_t resource,
                     const struct virtio_gpu_rect *r, uint32_t format)
 {
     VgpuVirglScreen *s = &vr->virgl.screens[n];
+    VgpuVirglResource *res = vgpu_virgl_find(vr, resource);
 
     s->resource = resource;
     s->x = r->x;
@@ -276,16 +523,45 @@ static uint32_t set(VgpuRemote *vr, uint32_t n, uint32_t resource,
     s->h = r->height;
     s->format = format;
     clean(s);
-    if (!have_memory(vr, s, n)) {
-        forget(vr, s);
+    s->is_asked = false;
+    if (!s->is_blob && vgpu_picture_is_wanted(vr, n, res)) {
+        uint32_t error = vgpu_picture_ask(vr, res);
+
+        if (error) {
+            forget(vr, s); /* or again, soon */
+            return error;
+        }
+        s->is_asked = res->pictured == VGPU_PICTURE_ASKED;
+    }
+    if (s->is_asked) {
+        set_base(vr, n);
+        return VIRTIO_GPU_RESP_OK_NODATA; /* see vgpu_screens_answered() */
+    }
+    if (!show_set(vr, n)) {
+        leave(vr, n);
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
     set_base(vr, n);
-    if (s->memory->map && !is_shown(vr, s, n)) {
-        show(vr, n);
-        all_dirty(s);
-    }
     return VIRTIO_GPU_RESP_OK_NODATA;
+}
+
+void vgpu_screens_answered(VgpuRemote *vr, uint32_t id)
+{
+    for (uint32_t i = 0; i < VIRTIO_GPU_BASE(vr)->conf.max_outputs; i++) {
+        VgpuVirglScreen *s = &vr->virgl.screens[i];
+
+        if (s->resource != id || s->is_blob) {
+            continue;
+        }
+        if (vr->virgl.state != VGPU_VIRGL_READY) {
+            forget(vr, s); /* the picture stays: see vgpu_screens_lost() */
+        } else if (!show_set(vr, i)) {
+            vgpu_report(vr, "no memory for screen %u", i);
+            leave(vr, i);
+        } else {
+            kick(vr, i);
+        }
+    }
 }
 
 uint32_t vgpu_virgl_set_scanout(VgpuRemote *vr,
@@ -302,7 +578,7 @@ uint32_t vgpu_virgl_set_scanout(VgpuRemote *vr,
     }
     s = &vr->virgl.screens[c->scanout_id];
     if (!r) {
-        forget(vr, s);
+        leave(vr, c->scanout_id);
         return VGPU_2D;
     }
     format = virtio_gpu_get_pixman_format(r->args.format);
@@ -349,7 +625,7 @@ uint32_t vgpu_virgl_set_scanout_blob(VgpuRemote *vr,
     }
     s = &vr->virgl.screens[c->scanout_id];
     if (c->resource_id == 0) {
-        forget(vr, s);
+        leave(vr, c->scanout_id);
         virtio_gpu_disable_scanout(VIRTIO_GPU(vr), c->scanout_id);
         return VIRTIO_GPU_RESP_OK_NODATA;
     }
@@ -388,6 +664,8 @@ uint32_t vgpu_virgl_flush(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
 {
     const struct virtio_gpu_rect *r = &in->flush.r;
     VgpuVirglResource *res = vgpu_virgl_find(vr, in->flush.resource_id);
+    bool fenced = cmd->cmd_hdr.flags & VIRTIO_GPU_FLAG_FENCE;
+    Waiting *waiting = NULL;
 
     if (!res) {
         return VGPU_2D;
@@ -404,12 +682,20 @@ uint32_t vgpu_virgl_flush(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
         if (s->resource == in->flush.resource_id) {
             make_dirty(s, r->x, r->y, edge(r->x, r->width),
                        edge(r->y, r->height));
+            if (fenced && flush_waits(s)) {
+                waiting = waiting ? waiting : g_new0(Waiting, 1);
+                add_flush(s, waiting);
+            }
             if (s->is_blob) {
                 read_blob(vr, i);
             } else {
                 kick(vr, i);
             }
         }
+    }
+    if (waiting) {
+        waiting->held = vgpu_held_add(vr, cmd);
+        return VGPU_HELD;
     }
     return VIRTIO_GPU_RESP_OK_NODATA;
 }
@@ -422,7 +708,7 @@ void vgpu_screens_unref(VgpuRemote *vr, uint32_t id)
         VgpuVirglScreen *s = &vr->virgl.screens[i];
 
         if (s->resource == id) {
-            forget(vr, s);
+            leave(vr, i);
             virtio_gpu_disable_scanout(VIRTIO_GPU(vr), i);
         }
     }
@@ -449,6 +735,8 @@ void vgpu_screens_reset(VgpuRemote *vr)
 {
     for (uint32_t i = 0; i < VIRTIO_GPU_MAX_SCANOUTS; i++) {
         lose(vr, &vr->virgl.screens[i]);
+        vr->virgl.screens[i].takes_none = false;
+        vgpu_picture_hide(vr, i);
     }
 }
 

@@ -282,6 +282,7 @@ static void resource_free(VgpuRemote *vr, VgpuVirglResource *r)
     g_hash_table_remove(vr->virgl.resources, GUINT_TO_POINTER(r->args.id));
     vr->virgl.n_sources -= is_source(r);
     vgpu_backing_unref(r->backing);
+    vgpu_picture_unref(vr, r->picture);
     vgpu_release(vr);
     g_free(r);
 }
@@ -372,11 +373,12 @@ char *vgpu_virgl_status(VgpuRemote *vr)
         "\"lost\": %" PRIu64 "}, "
         "\"emulation\": {\"offered\": %s, \"worker\": \"%s\", \"executor\": "
         "\"%s\", \"contexts\": %u, \"resources\": %u, \"commands\": %" PRIu64
-        ", \"held\": %u, \"resets\": %" PRIu64 ", \"vulkan\": \"%s\", "
+        ", \"held\": %u, \"read\": %" PRIu64 ", \"shown\": %" PRIu64
+        ", \"resets\": %" PRIu64 ", \"vulkan\": \"%s\", "
         "\"memory\": %s}, \"refused\": %" PRIu64 "}",
         vr->offers ? "true" : "false", count_contexts(vr),
         g_hash_table_size(vr->blobs), vr->lost, v->offers ? "true" : "false",
         v->given_up ? "given up" : states[v->state], renderer, v->contexts,
-        g_hash_table_size(v->resources), v->commands, v->n_held, v->resets,
-        v->vulkan ? v->vulkan : "", memory, vr->refused);
+        g_hash_table_size(v->resources), v->commands, v->n_held, v->n_read,
+        v->n_shown, v->resets, v->vulkan ? v->vulkan : "", memory, vr->refused);
 }

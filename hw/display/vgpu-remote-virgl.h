@@ -15,6 +15,7 @@
  *   vgpu-remote-virgl-memory.c   guest pages and shared memory
  *   vgpu-remote-virgl-pages.c    guest pages that the worker reads itself
  *   vgpu-remote-virgl-scanout.c  screens and cursors
+ *   vgpu-remote-virgl-dmabuf.c   pictures that a display takes as they are
  *   vgpu-remote-virgl-2d.c       2D resources that OpenGL uses too
  *   vgpu-remote-virgl-blob.c     blobs of guest memory
  *
@@ -48,6 +49,7 @@ typedef struct VgpuJob VgpuJob;
 typedef struct VgpuMemory VgpuMemory;
 typedef struct VgpuBacking VgpuBacking;
 typedef struct VgpuTwin VgpuTwin;
+typedef struct VgpuPicture VgpuPicture;
 
 /* What one guest may make the device keep. */
 #define VGPU_VIRGL_RESOURCES_MAX (1u << 17)
@@ -157,12 +159,26 @@ struct VgpuBacking {
     unsigned readers; /* jobs that read it in place */
 };
 
+/* Whether a resource can be had as a dmabuf. */
+typedef enum VgpuPictured {
+    VGPU_PICTURE_UNKNOWN,
+    VGPU_PICTURE_ASKED,
+    VGPU_PICTURE_NONE,
+    VGPU_PICTURE_THERE,
+} VgpuPictured;
+
 typedef struct VgpuVirglResource {
     struct virgl_resource args;
     uint32_t generation; /* of the worker that has it; 0: a blob, which none has */
     uint64_t attached;   /* serial of the context it was last attached to; 0: none */
     VgpuBacking *backing;
+    VgpuPictured pictured;
+    uint32_t asked;       /* the serial of that; 0: never */
+    VgpuPicture *picture; /* may be there while it is only asked for */
 } VgpuVirglResource;
+
+/* A flush that waits for a screen; one for each screen that it is for. */
+typedef struct VgpuFlush VgpuFlush;
 
 typedef struct VgpuVirglScreen {
     uint32_t resource; /* 0: none of ours is shown */
@@ -171,9 +187,19 @@ typedef struct VgpuVirglScreen {
     uint32_t stride, offset;
     VgpuMemory *memory;  /* its picture; has w, h and format as below */
     uint32_t memory_w, memory_h, memory_format;
-    bool reading;
+    bool reading;        /* the worker: a GET, or a SETTLE of a dmabuf */
     bool is_dirty;
     uint32_t left, top, right, bottom; /* of the resource, not yet read */
+
+    /* the display has it as a dmabuf: vgpu-remote-virgl-dmabuf.c */
+    VgpuPicture *picture; /* what it shows, even after the resource; NULL: memory */
+    bool is_direct;       /* what is set is shown that way */
+    bool is_asked;        /* the worker: whether what is set can be; nothing is shown yet */
+    bool takes_none;      /* it could not make use of one */
+    bool is_hidden;       /* to be told that it shows none */
+    uint32_t settles;     /* how many were sent */
+    uint32_t shown;       /* the last of them that the display has seen */
+    QSIMPLEQ_HEAD(, VgpuFlush) flushes;
 } VgpuVirglScreen;
 
 typedef enum VgpuVirglState {
@@ -187,6 +213,7 @@ struct VgpuVirgl {
     bool offers; /* whether the guest is offered virgl2 */
     uint32_t hang_ms;
     char *gpu;  /* "rendernode": which one draws; NULL or empty: any */
+    bool dmabuf; /* whether displays may have those */
     uint32_t caps_version, caps_size;
     uint8_t caps[VIRGL_CAPS_MAX];
     uint32_t venus_version, venus_size; /* 0: the guest is offered no Vulkan */
@@ -242,6 +269,10 @@ struct VgpuVirgl {
     uint32_t submitted;    /* bytes of the submission that the queue waits with */
     unsigned contexts;     /* that the worker has */
     VgpuVirglScreen screens[VIRTIO_GPU_MAX_SCANOUTS];
+    uint32_t next_picture;
+    QSIMPLEQ_HEAD(, VgpuPicture) dead;
+    QEMUBH *bury_bh;
+    uint64_t n_read, n_shown; /* pictures: how often, for the status */
 
     int64_t crashes[VGPU_VIRGL_CRASHES]; /* when, in ms; a ring */
     unsigned n_crashes;
@@ -295,6 +326,9 @@ void vgpu_virgl_lose(VgpuRemote *vr, const char *text);
 
 /** vgpu_virgl_reached: how far the worker has come with ring slot @n; 0 without one. */
 uint32_t vgpu_virgl_reached(VgpuVirgl *v, uint32_t n);
+
+/** vgpu_virgl_read: take what the worker has said by its socket. */
+void vgpu_virgl_read(VgpuRemote *vr);
 
 /** vgpu_virgl_watch: from now on the worker has to move. */
 void vgpu_virgl_watch(VgpuRemote *vr);
@@ -450,9 +484,47 @@ void vgpu_screens_unref(VgpuRemote *vr, uint32_t id);
 void vgpu_screens_lost(VgpuRemote *vr);
 void vgpu_screens_reset(VgpuRemote *vr);
 
+/** vgpu_screens_answered: it is known whether resource @id has a picture. */
+void vgpu_screens_answered(VgpuRemote *vr, uint32_t id);
+
+/** vgpu_screens_unblocked: a display has drawn, perhaps. From the main loop. */
+void vgpu_screens_unblocked(VgpuRemote *vr);
+
+/** vgpu_screens_drop_held: flushes' commands are somebody else's to free. */
+void vgpu_screens_drop_held(VgpuRemote *vr);
+
 /** vgpu_virgl_cursor: update_cursor_data of the class. */
 void vgpu_virgl_cursor(VirtIOGPU *g, struct virtio_gpu_scanout *s,
                        uint32_t resource);
+
+/* --- pictures as dmabufs: vgpu-remote-virgl-dmabuf.c ----------------------- */
+
+/** vgpu_picture_is_wanted: whether screen @n might show @r as a dmabuf. */
+bool vgpu_picture_is_wanted(VgpuRemote *vr, uint32_t n, const VgpuVirglResource *r);
+
+/**
+ * vgpu_picture_ask: ask the worker for it, unless that was done: see r->pictured.
+ * Returns 0, or what a handler is to return. vgpu_screens_answered() comes later.
+ */
+uint32_t vgpu_picture_ask(VgpuRemote *vr, VgpuVirglResource *r);
+
+/** vgpu_picture_exported: what the worker sends. Takes @fd. */
+void vgpu_picture_exported(VgpuRemote *vr, const struct proto_exported *m, int fd);
+
+/**
+ * vgpu_picture_show: have screen @n's display show @p. Returns false if it does not take
+ * it: then it shows nothing until it is told what.
+ */
+bool vgpu_picture_show(VgpuRemote *vr, uint32_t n, VgpuPicture *p);
+
+/** vgpu_picture_hide: it is to show something else. Any thread. */
+void vgpu_picture_hide(VgpuRemote *vr, uint32_t n);
+
+VgpuPicture *vgpu_picture_ref(VgpuPicture *p);
+void vgpu_picture_unref(VgpuRemote *vr, VgpuPicture *p);
+
+void vgpu_pictures_init(VgpuRemote *vr);
+void vgpu_pictures_finish(VgpuRemote *vr);
 
 /* --- 2D resources: vgpu-remote-virgl-2d.c -------------------------------- */
 

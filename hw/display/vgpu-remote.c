@@ -76,6 +76,7 @@ uint32_t vgpu_defer(VgpuRemote *vr)
 
 static void resume(void *opaque)
 {
+    vgpu_screens_unblocked(VGPU_REMOTE_DEVICE(opaque));
     virtio_gpu_process_cmdq(opaque);
 }
 
@@ -291,10 +292,17 @@ static void process_cmd(VirtIOGPU *g, struct virtio_gpu_ctrl_command *cmd)
     }
 }
 
-/* The parent's would answer every fence. */
+/*
+ * A display has drawn what it was shown. The parent's would answer every fence. By a
+ * bottom half: this is called also in the middle of showing it something.
+ */
 static void gl_flushed(VirtIOGPUBase *b)
 {
-    virtio_gpu_process_cmdq(VIRTIO_GPU(b));
+    VgpuRemote *vr = VGPU_REMOTE_DEVICE(b);
+
+    if (vr->resume_bh) {
+        qemu_bh_schedule(vr->resume_bh);
+    }
 }
 
 /* --- saving a VM --------------------------------------------------------- */
@@ -547,6 +555,7 @@ static const Property properties[] = {
     DEFINE_PROP_UINT32("watchdog", VgpuRemote, virgl.hang_ms,
                        VGPU_VIRGL_HANG_MS),
     DEFINE_PROP_STRING("rendernode", VgpuRemote, virgl.gpu),
+    DEFINE_PROP_BOOL("dmabuf", VgpuRemote, virgl.dmabuf, true),
 };
 
 static char *get_status(Object *obj, Error **errp)

@@ -406,9 +406,8 @@ bool vgpu_server_virgl(VgpuRemote *vr, int worker, int doorbell, Error **errp);
 
 void vgpu_server_close(VgpuRemote *vr);
 
-/* Memory that a worker was asked for. Takes @fd; NULL, or what is wrong with it. */
-typedef const char *VgpuCreated(void *opaque,
-                                const struct proto_blob_created *m, int fd);
+/* What a worker was asked for. Takes @fd; NULL, or what is wrong with it. */
+typedef const char *VgpuCreated(void *opaque, const union proto_any *m, int fd);
 
 /* What a worker says to memory that it was given. NULL, or what is wrong with it. */
 typedef const char *VgpuImported(void *opaque,

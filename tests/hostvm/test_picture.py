@@ -14,7 +14,7 @@ from virgl import ATTACH, PUT, RESOURCE_UNREF, Virgl
 
 PICTURE, SETTLE = 13, 14
 SCANOUT = 1 << 18
-EXPORTED = 50
+EXPORTED = 51
 XRGB = 2
 WIDTH, HEIGHT = 100, 40     # rows that are no multiple of what a device aligns them to
 

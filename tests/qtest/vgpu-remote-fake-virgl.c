@@ -85,7 +85,7 @@ void fake_virgl_die(FakeVirgl *v)
 
 void fake_virgl_take(FakeVirgl *v, enum virgl_call call)
 {
-    gint64 limit = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    gint64 limit = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
     bool signal = false;
     uint32_t size;
 

@@ -38,7 +38,7 @@ void fake_virgl(Fake *f, FakeVirgl *v);
 void fake_virgl_begin(Fake *f, FakeVirgl *v);
 void fake_virgl_die(FakeVirgl *v);
 
-/** fake_virgl_take: the next message, which must be a @call, within 20 s. */
+/** fake_virgl_take: the next message, which must be a @call, within a minute. */
 void fake_virgl_take(FakeVirgl *v, enum virgl_call call);
 
 /** fake_virgl_is_idle: whether there is no message. */

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define LIMIT_MS 20000 /* a VM without virtualisation begins that slowly */
+#define LIMIT_MS 60000 /* a VM without virtualisation begins that slowly */
 
 static bool is_readable(int fd, int ms)
 {

@@ -45,7 +45,7 @@ void fake_context(Fake *f, FakeContext *c);
 void fake_venus_context(Fake *f, FakeContext *c);
 void fake_context_die(FakeContext *c);
 
-/** fake_is_closed: whether @sock ends, within 20 s, after what is still in it. */
+/** fake_is_closed: whether @sock ends, within a minute, after what is still in it. */
 bool fake_is_closed(int sock);
 
 /** fake_recv: the next packet, which must be of @type; its fd, or -1. */

@@ -10,7 +10,7 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_ring.h"
 
-#define LIMIT_US (30 * G_USEC_PER_SEC)
+#define LIMIT_US (60 * G_USEC_PER_SEC)
 #define CURSOR_BYTES 128 /* behind the places */
 
 /* --- life ---------------------------------------------------------------- */

@@ -67,7 +67,7 @@ void guest_kick(Guest *g);
 bool guest_is_answered(Guest *g, int place);
 
 /**
- * guest_wait: until the command at @place is answered, at most 30 s.
+ * guest_wait: until the command at @place is answered, at most a minute.
  *
  * Copies the answer, and returns its type. The place is free again.
  * guest_order: the how manyth answer that was; ask before.

@@ -37,8 +37,8 @@ typedef struct TestCase {
 
 extern const TestCase tests_life[], tests_context[], tests_blob[], tests_fence[],
     tests_refuse[], tests_loss[], tests_save[], tests_virgl[], tests_venus[],
-    tests_display[], tests_pages[], tests_no_udmabuf[], tests_udmabuf[],
-    tests_fuzz[];
+    tests_display[], tests_dmabuf[], tests_pages[], tests_no_udmabuf[],
+    tests_udmabuf[], tests_fuzz[];
 
 /** test_start: a device of type vgpu-remote, driven, and its server. */
 void test_start(Test *t);
