@@ -16,7 +16,7 @@ help:
 	@echo 'make                 builds everything into build/'
 	@echo 'make run             boots a VM and does real work on the host device in it'
 	@echo 'make check           runs every test; the last line counts them'
-	@echo 'make check-apps      hours: all OpenCL programs in Debian, piglit, a thousand ends, data races, dmabufs'
+	@echo 'make check-apps      hours: all OpenCL programs in Debian, piglit, a thousand ends, data races, displays'
 	@echo 'make bench           the same OpenCL and OpenGL figures natively and in VMs'
 	@echo 'make fuzz [SECONDS=N]  the fuzzers, N seconds each'
 	@echo 'make guest-package   a .deb for any Debian guest, in build/'
