@@ -85,23 +85,24 @@ static void constants_are_those_of_the_next_build(void **state)
 
 static void wrong_ones_are_refused(void **state)
 {
-    const cl_int value = 1;
+    const cl_int value[2] = { 1 }; /* as many bytes as are said to be there */
     cl_program p = program_of(sizeof(il)), source;
     const char *text = "kernel void f(global int *a) { *a = 1; }";
     cl_int err = CL_SUCCESS;
 
-    assert_int_equal(clSetProgramSpecializationConstant(p, 99, sizeof(value),
-                                                        &value),
+    assert_int_equal(clSetProgramSpecializationConstant(p, 99, sizeof(value[0]),
+                                                        value),
                      CL_INVALID_SPEC_ID);
-    assert_int_equal(clSetProgramSpecializationConstant(p, CONSTANT, 8, &value),
+    assert_int_equal(clSetProgramSpecializationConstant(p, CONSTANT, sizeof(value),
+                                                        value),
                      CL_INVALID_VALUE);
     assert_int_equal(clSetProgramSpecializationConstant(p, CONSTANT,
-                                                        sizeof(value), NULL),
+                                                        sizeof(value[0]), NULL),
                      CL_INVALID_VALUE);
     if (is_remote()) { /* the layer does not tell them apart */
         source = clCreateProgramWithSource(rig.context, 1, &text, NULL, NULL);
         assert_int_equal(clSetProgramSpecializationConstant(
-            source, CONSTANT, sizeof(value), &value), CL_INVALID_PROGRAM);
+            source, CONSTANT, sizeof(value[0]), value), CL_INVALID_PROGRAM);
         ok(clReleaseProgram(source));
     }
     assert_null(clCreateProgramWithIL(rig.context, text, strlen(text), &err));
