@@ -89,6 +89,29 @@ void queue_finished(cl_command_queue queue, uint64_t use)
     }
 }
 
+/*
+ * A marker behind all that the next command of @c would wait for; the wait list is
+ * the marker's from then on. @turn is the caller's to release.
+ */
+static cl_int mark_turn(struct command *c, cl_event *turn)
+{
+    cl_int err;
+
+    *turn = create_event(c->queue, CL_COMMAND_MARKER);
+    if (!*turn) {
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    err = call_clEnqueueMarkerWithWaitList(c->session, c->queue_id, c->waits,
+                                           c->ids, (*turn)->obj.id);
+    if (err != CL_SUCCESS) {
+        cl_object_undo(*turn);
+        return err;
+    }
+    c->waits = 0;
+    c->ids = NULL;
+    return CL_SUCCESS;
+}
+
 cl_int command_waits_turn(struct command *c)
 {
     uint64_t before = SO_FAR(c->use) - 1;
@@ -103,20 +126,11 @@ cl_int command_waits_turn(struct command *c)
     if (!c->waits) {
         return call_clFinish(c->session, c->queue_id);
     }
-    turn = create_event(c->queue, CL_COMMAND_MARKER);
-    if (!turn) {
-        return CL_OUT_OF_HOST_MEMORY;
+    err = mark_turn(c, &turn);
+    if (err == CL_SUCCESS) {
+        err = call_clWaitForEvents(c->session, 1, &turn->obj.id);
+        cl_object_release(turn);
     }
-    err = call_clEnqueueMarkerWithWaitList(c->session, c->queue_id, c->waits,
-                                           c->ids, turn->obj.id);
-    if (err != CL_SUCCESS) {
-        cl_object_undo(turn);
-        return err;
-    }
-    err = call_clWaitForEvents(c->session, 1, &turn->obj.id);
-    cl_object_release(turn);
-    c->waits = 0;
-    c->ids = NULL;
     return err;
 }
 
@@ -224,30 +238,22 @@ void command_waited(struct session *s)
 static cl_int wait_for_turn(struct command *c)
 {
     bool in_order = !(c->queue->flags & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
+    bool listed = c->waits;
     cl_event turn;
     cl_int err;
 
-    if (!in_order && !c->waits) {
+    if (!in_order && !listed) {
         return CL_SUCCESS;
     }
-    turn = create_event(c->queue, CL_COMMAND_MARKER);
-    if (!turn) {
-        return CL_OUT_OF_HOST_MEMORY;
-    }
-    err = call_clEnqueueMarkerWithWaitList(c->session, c->queue_id, c->waits,
-                                           c->ids, turn->obj.id);
+    err = mark_turn(c, &turn);
     if (err != CL_SUCCESS) {
-        cl_object_undo(turn);
         return err;
     }
     err = event_ask_until_over(1, &turn);
     cl_object_release(turn);
-    if (err == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST && !c->waits) {
-        err = CL_SUCCESS; /* that of an earlier command is not this one's */
-    }
-    c->waits = 0;
-    c->ids = NULL;
-    return err;
+    /* That of an earlier command is not this one's. */
+    return err == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST && !listed
+               ? CL_SUCCESS : err;
 }
 
 cl_int command_blocks(struct command *c)
