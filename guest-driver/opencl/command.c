@@ -277,12 +277,12 @@ cl_int command_end(struct command *c, cl_int err)
     }
     free(c->many);
     command_waited(c->session);
-    if (c->event && !c->event_out) {
-        cl_object_release(c->event); /* command_is_whole()'s */
-    } else if (c->event && err == CL_SUCCESS) {
+    if (c->event && err != CL_SUCCESS) {
+        cl_object_undo(c->event);
+    } else if (c->event && c->event_out) {
         *c->event_out = c->event;
     } else if (c->event) {
-        cl_object_undo(c->event);
+        cl_object_release(c->event); /* command_is_whole()'s */
     }
     return err;
 }
