@@ -9,11 +9,11 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <CL/cl_layer.h>
-
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "../layer.h"
 
 #define SUFFIX " via vgpu-remote"
 
@@ -47,7 +47,6 @@ get_platform_info(cl_platform_id platform, cl_platform_info name, size_t size,
                   void *value, size_t *size_ret)
 {
     char text[256], *end;
-    size_t length;
 
     if (name != CL_PLATFORM_NAME
         || below->clGetPlatformInfo(platform, name, sizeof(text), text, NULL)) {
@@ -57,17 +56,7 @@ get_platform_info(cl_platform_id platform, cl_platform_info name, size_t size,
     if (end) {
         *end = '\0';
     }
-    length = strlen(text) + 1;
-    if (value && size < length) {
-        return CL_INVALID_VALUE;
-    }
-    if (value) {
-        memcpy(value, text, length);
-    }
-    if (size_ret) {
-        *size_ret = length;
-    }
-    return CL_SUCCESS;
+    return layer_answer(text, strlen(text) + 1, size, value, size_ret);
 }
 
 static bool wanted(const char *what)
@@ -80,18 +69,7 @@ static bool wanted(const char *what)
 CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
                                                void *value, size_t *size_ret)
 {
-    cl_layer_api_version version = CL_LAYER_API_VERSION_100;
-
-    if (name != CL_LAYER_API_VERSION || (value && size < sizeof(version))) {
-        return CL_INVALID_VALUE;
-    }
-    if (value) {
-        memcpy(value, &version, sizeof(version));
-    }
-    if (size_ret) {
-        *size_ret = sizeof(version);
-    }
-    return CL_SUCCESS;
+    return layer_info(name, size, value, size_ret);
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clInitLayer(

@@ -10,12 +10,12 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <CL/cl_layer.h>
-
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "../layer.h"
 
 #define PIPES_MAX  256
 #define PACKET_MAX 1024u
@@ -113,23 +113,8 @@ static void CL_CALLBACK gone(cl_mem mem, void *unused)
 
 /* --- answers ------------------------------------------------------------------- */
 
-static cl_int answer(const void *data, size_t n, size_t size, void *value,
-                     size_t *size_ret)
-{
-    if (value && size < n) {
-        return CL_INVALID_VALUE;
-    }
-    if (value) {
-        memcpy(value, data, n);
-    }
-    if (size_ret) {
-        *size_ret = n;
-    }
-    return CL_SUCCESS;
-}
-
 #define ANSWER(type, v) \
-    answer(&(type){ (v) }, sizeof(type), size, value, size_ret)
+    layer_answer(&(type){ (v) }, sizeof(type), size, value, size_ret)
 
 static CL_API_ENTRY cl_int CL_API_CALL
 get_device_info(cl_device_id device, cl_device_info name, size_t size,
@@ -185,7 +170,7 @@ static CL_API_ENTRY cl_int CL_API_CALL get_pipe_info(cl_mem mem,
     case CL_PIPE_MAX_PACKETS:
         return ANSWER(cl_uint, p.packets);
     case CL_PIPE_PROPERTIES:
-        return answer(NULL, 0, size, NULL, size_ret);
+        return layer_answer(NULL, 0, size, NULL, size_ret);
     default:
         return CL_INVALID_VALUE;
     }
@@ -369,9 +354,7 @@ set_kernel_arg(cl_kernel kernel, cl_uint index, size_t size, const void *value)
 CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
                                                void *value, size_t *size_ret)
 {
-    return name == CL_LAYER_API_VERSION
-               ? ANSWER(cl_layer_api_version, CL_LAYER_API_VERSION_100)
-               : CL_INVALID_VALUE;
+    return layer_info(name, size, value, size_ret);
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clInitLayer(

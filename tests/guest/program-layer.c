@@ -8,13 +8,13 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <CL/cl_layer.h>
-
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "../layer.h"
 
 #define MAGIC      0x07230203u
 #define CONSTANT   7
@@ -32,27 +32,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct _cl_icd_dispatch *below;
 static struct _cl_icd_dispatch ours;
 
-static cl_int answer(const void *data, size_t n, size_t size, void *value,
-                     size_t *size_ret)
-{
-    if (value && size < n) {
-        return CL_INVALID_VALUE;
-    }
-    if (value) {
-        memcpy(value, data, n);
-    }
-    if (size_ret) {
-        *size_ret = n;
-    }
-    return CL_SUCCESS;
-}
-
 static CL_API_ENTRY cl_int CL_API_CALL
 get_device_info(cl_device_id device, cl_device_info name, size_t size,
                 void *value, size_t *size_ret)
 {
     return name == CL_DEVICE_IL_VERSION
-               ? answer(LANGUAGE, sizeof(LANGUAGE), size, value, size_ret)
+               ? layer_answer(LANGUAGE, sizeof(LANGUAGE), size, value, size_ret)
                : below->clGetDeviceInfo(device, name, size, value, size_ret);
 }
 
@@ -142,11 +127,7 @@ static CL_API_ENTRY void *CL_API_CALL find_function(cl_platform_id platform,
 CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
                                                void *value, size_t *size_ret)
 {
-    const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
-
-    return name == CL_LAYER_API_VERSION
-               ? answer(&version, sizeof(version), size, value, size_ret)
-               : CL_INVALID_VALUE;
+    return layer_info(name, size, value, size_ret);
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
