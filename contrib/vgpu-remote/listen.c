@@ -6,6 +6,7 @@
 #include "listen.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,45 +39,62 @@ static bool is_served(const struct sockaddr_un *addr)
     return served;
 }
 
-static int bind_private(int fd, const struct sockaddr_un *addr)
+/* Listen at @addr, for this user alone. */
+static int listen_private(int fd, const struct sockaddr_un *addr)
 {
     mode_t mask = umask(0177);
     int ret = bind(fd, (const struct sockaddr *)addr, sizeof(*addr));
 
     umask(mask);
-    return ret;
+    return ret < 0 ? ret : listen(fd, BACKLOG);
+}
+
+/* Give the socket @from the name @path, where no other server answers. */
+static int move_to(const char *from, const struct sockaddr_un *to)
+{
+    const char *path = to->sun_path;
+    struct stat st;
+
+    if (link(from, path) == 0) {
+        return unlink(from);
+    }
+    if (errno != EEXIST) {
+        return -1;
+    }
+    if (is_served(to)) {
+        unlink(from);
+        die("another server listens at '%s' already", path);
+    }
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        unlink(from);
+        die("'%s' is there and is no socket; choose another path", path);
+    }
+    return rename(from, path);
 }
 
 int listen_at(const char *path)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    struct stat st;
+    struct sockaddr_un addr = { .sun_family = AF_UNIX }, own = addr;
+    const size_t most = sizeof(addr.sun_path) - sizeof(".4194304");
     int fd = new_socket();
 
     if (fd < 0) {
         die("cannot make a socket: %s", strerror(errno));
     }
-    if (strlen(path) >= sizeof(addr.sun_path)) {
+    if (strlen(path) > most) {
         die("the socket's path '%s' is %zu bytes long; at most %zu are possible",
-            path, strlen(path), sizeof(addr.sun_path) - 1);
+            path, strlen(path), most);
     }
     strcpy(addr.sun_path, path);
-    if (bind_private(fd, &addr) < 0 && errno == EADDRINUSE) {
-        if (is_served(&addr)) {
-            die("another server listens at '%s' already", path);
-        }
-        if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
-            die("'%s' is there and is no socket; choose another path", path);
-        }
-        unlink(path);
-        if (bind_private(fd, &addr) < 0) {
-            die("cannot listen at '%s': %s", path, strerror(errno));
-        }
-    } else if (lstat(path, &st) < 0) {
-        die("cannot listen at '%s': %s", path, strerror(errno));
-    }
-    if (listen(fd, BACKLOG) < 0 || lstat(path, &made) < 0) {
-        die("cannot listen at '%s': %s", path, strerror(errno));
+    /* By another name until it listens: whoever sees the socket may connect. */
+    snprintf(own.sun_path, sizeof(own.sun_path), "%s.%d", path, getpid());
+    unlink(own.sun_path);
+    if (listen_private(fd, &own) < 0 || lstat(own.sun_path, &made) < 0 ||
+        move_to(own.sun_path, &addr) < 0) {
+        int err = errno;
+
+        unlink(own.sun_path);
+        die("cannot listen at '%s': %s", path, strerror(err));
     }
     return fd;
 }
