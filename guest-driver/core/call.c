@@ -158,6 +158,18 @@ void long_wait_end(struct session *s)
     atomic_fetch_sub_explicit(&s->long_waits, 1, memory_order_relaxed);
 }
 
+void compile_begin(struct session *s)
+{
+    while (sem_wait(&s->compiles) < 0) {
+        /* a signal's handler ran */
+    }
+}
+
+void compile_end(struct session *s)
+{
+    sem_post(&s->compiles);
+}
+
 /* See call_answer_begin(). */
 static __thread struct {
     enum { NOT_WANTED, WANTED, ANSWERED, UNANSWERED } state;

@@ -7,6 +7,7 @@
 #define IMPL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "bulk.h"
@@ -26,6 +27,9 @@ struct shared_blob {
 };
 
 #define BLOBS_MAX 1024
+
+/* Of the reply slots that long waits leave; see compile_begin(). */
+#define COMPILES_MOST 8
 
 struct session {
     /* Constant after open. */
@@ -52,6 +56,7 @@ struct session {
     _Atomic uint64_t sleeps;
     _Atomic uint32_t spin_ns; /* how long the next wait spins */
     _Atomic uint32_t long_waits;
+    sem_t compiles; /* how many more may begin */
 
     /* By the one thread that uses the slot. */
     uint32_t slot_waits[RING_SLOTS];

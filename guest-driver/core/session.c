@@ -122,6 +122,7 @@ static void init_locks(struct session *s)
 {
     pthread_mutex_init(&s->ring_lock, NULL);
     pthread_cond_init(&s->slot_free, NULL);
+    sem_init(&s->compiles, 0, COMPILES_MOST);
     pthread_mutex_init(&s->id_lock, NULL);
     pthread_mutex_init(&s->pool_lock, NULL);
     pthread_mutex_init(&s->late_lock, NULL);

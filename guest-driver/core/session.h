@@ -128,6 +128,14 @@ bool long_wait_begin(struct session *s);
 void long_wait_end(struct session *s);
 
 /**
+ * compile_begin: before a call that waits for the host's compiler, and holds a reply slot
+ * meanwhile: waits while many do, so that slots are left for the calls of others.
+ * Nothing that ends a long wait may come after it. compile_end: when the call is over.
+ */
+void compile_begin(struct session *s);
+void compile_end(struct session *s);
+
+/**
  * call_wait: wait for the answer; only for a call that wanted one.
  *
  * Spins for a bounded, adaptive time and then blocks. Returns 0 with `reply` at

@@ -294,6 +294,51 @@ CL_API_ENTRY cl_int CL_API_CALL clSetProgramSpecializationConstant(
         program->obj.session, program->obj.id, spec_id, spec_size, spec_value);
 }
 
+/* --- the host's compiler ---------------------------------------------------------- */
+
+static cl_int build_on_host(struct session *s, uint64_t id, cl_uint num_devices,
+                            const uint64_t *devices, const char *options)
+{
+    cl_int err;
+
+    compile_begin(s);
+    err = call_vclBuildProgram(s, id, num_devices, devices, options);
+    compile_end(s);
+    return err;
+}
+
+/* What clGetProgramInfo() is to ask the host. */
+static cl_int ask_program(void *opaque, cl_uint name, size_t size, void *value,
+                          size_t *size_ret)
+{
+    cl_program p = opaque;
+    struct session *s = p->obj.session;
+    bool compiles = name == CL_PROGRAM_BINARY_SIZES; /* pocl does, to know */
+    cl_int err;
+
+    if (compiles) {
+        compile_begin(s);
+    }
+    err = call_clGetProgramInfo(s, p->obj.id, name, size, value, size_ret);
+    if (compiles) {
+        compile_end(s);
+    }
+    return err;
+}
+
+static cl_int get_binary(cl_program p, cl_uint device, size_t size,
+                         unsigned char *binary)
+{
+    struct session *s = p->obj.session;
+    size_t got;
+    cl_int err;
+
+    compile_begin(s);
+    err = call_vclGetProgramBinary(s, p->obj.id, device, size, binary, &got);
+    compile_end(s);
+    return err;
+}
+
 /* --- kept binaries ---------------------------------------------------------------- */
 
 static void drop_program(struct session *s, uint64_t id)
@@ -328,7 +373,7 @@ static bool make_of_binary(cl_program p, uint64_t id, const struct build *build)
         session_free_id(s, id); /* of another driver, say */
         return false;
     }
-    if (call_vclBuildProgram(s, id, 0, NULL, NULL) != CL_SUCCESS) {
+    if (build_on_host(s, id, 0, NULL, NULL) != CL_SUCCESS) {
         drop_program(s, id);
         return false;
     }
@@ -369,7 +414,7 @@ void program_keep(void *object)
 {
     cl_program p = object;
     const char *options = p->options;
-    size_t size = 0, log_size = 0, got;
+    size_t size = 0, log_size = 0;
     struct session *s = p->obj.session;
     uint64_t device = p->devices[0]->obj.id;
     unsigned char *binary = NULL;
@@ -380,8 +425,8 @@ void program_keep(void *object)
     }
     p->unkept = false;
     if (!build_cache_takes(p, options) ||
-        call_clGetProgramInfo(s, p->obj.id, CL_PROGRAM_BINARY_SIZES,
-                              sizeof(size), &size, &got) != CL_SUCCESS ||
+        ask_program(p, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, NULL) !=
+            CL_SUCCESS ||
         call_clGetProgramBuildInfo(s, p->obj.id, device, CL_PROGRAM_BUILD_LOG,
                                    0, NULL, &log_size) != CL_SUCCESS ||
         !size) {
@@ -390,8 +435,7 @@ void program_keep(void *object)
     binary = malloc(size);
     log = calloc(1, log_size + 1);
     if (binary && log &&
-        call_vclGetProgramBinary(s, p->obj.id, 0, size, binary, &got) ==
-            CL_SUCCESS &&
+        get_binary(p, 0, size, binary) == CL_SUCCESS &&
         call_clGetProgramBuildInfo(s, p->obj.id, device, CL_PROGRAM_BUILD_LOG,
                                    log_size, log, NULL) == CL_SUCCESS) {
         build_cache_keep(p, options, log, binary, size);
@@ -405,8 +449,8 @@ uint64_t program_source_id(cl_program p)
     if (!p->source_id) {
         return p->obj.id;
     }
-    return call_vclBuildProgram(p->obj.session, p->source_id, 0, NULL,
-                                p->options) == CL_SUCCESS ? p->source_id : 0;
+    return build_on_host(p->obj.session, p->source_id, 0, NULL, p->options) ==
+                   CL_SUCCESS ? p->source_id : 0;
 }
 
 /* --- counting --------------------------------------------------------------------- */
@@ -516,8 +560,8 @@ CL_API_ENTRY cl_int CL_API_CALL clBuildProgram(
         err = includes_send(program->obj.session, program->source, options,
                             &sent);
         if (err == CL_SUCCESS) {
-            err = call_vclBuildProgram(program->obj.session, program->obj.id,
-                                       num_devices, devices ? ids : NULL, sent);
+            err = build_on_host(program->obj.session, program->obj.id,
+                                num_devices, devices ? ids : NULL, sent);
         }
         program->unkept = err == CL_SUCCESS;
         free(sent);
@@ -590,11 +634,13 @@ CL_API_ENTRY cl_int CL_API_CALL clCompileProgram(
                             &sent);
     }
     if (err == CL_SUCCESS) {
+        compile_begin(program->obj.session);
         err = call_vclCompileProgram(
             program->obj.session, program->obj.id, num_devices,
             devices ? ids : NULL, sent, num_headers,
             num_headers ? header_ids : NULL, names_size,
             num_headers ? all_names : NULL);
+        compile_end(program->obj.session);
     }
     free(sent);
     free(all_names);
@@ -636,9 +682,11 @@ CL_API_ENTRY cl_program CL_API_CALL clLinkProgram(
                       : CL_OUT_OF_HOST_MEMORY;
     if (err == CL_SUCCESS) {
         remember_options(p, options);
+        compile_begin(p->obj.session);
         err = call_vclLinkProgram(p->obj.session, context->obj.id, num_devices,
                                   devices ? ids : NULL, options, num_programs,
                                   inputs, &result, p->obj.id);
+        compile_end(p->obj.session);
     }
     free(inputs);
     if (err != CL_SUCCESS) {
@@ -671,15 +719,6 @@ CL_API_ENTRY cl_int CL_API_CALL clUnloadPlatformCompiler(cl_platform_id p)
 
 /* --- information ------------------------------------------------------------------ */
 
-static cl_int ask_program(void *opaque, cl_uint name, size_t size, void *value,
-                          size_t *size_ret)
-{
-    cl_program p = opaque;
-
-    return call_clGetProgramInfo(p->obj.session, p->obj.id, name, size, value,
-                                 size_ret);
-}
-
 /* CL_PROGRAM_BINARIES: into the memory that the program's list points to. */
 static cl_int get_binaries(cl_program p, const struct info_out *out)
 {
@@ -696,16 +735,11 @@ static cl_int get_binaries(cl_program p, const struct info_out *out)
     if (out->size < need) {
         return CL_INVALID_VALUE;
     }
-    err = call_clGetProgramInfo(p->obj.session, p->obj.id,
-                                CL_PROGRAM_BINARY_SIZES,
-                                p->device_count * sizeof(sizes[0]), sizes,
-                                &need);
+    err = ask_program(p, CL_PROGRAM_BINARY_SIZES,
+                      p->device_count * sizeof(sizes[0]), sizes, NULL);
     for (cl_uint i = 0; i < p->device_count && err == CL_SUCCESS; i++) {
-        size_t got;
-
         if (list[i] && sizes[i]) {
-            err = call_vclGetProgramBinary(p->obj.session, p->obj.id, i,
-                                           sizes[i], list[i], &got);
+            err = get_binary(p, i, sizes[i], list[i]);
         }
     }
     return err;

@@ -8,8 +8,11 @@
 #include "guest.h"
 
 #include <CL/cl_ext.h>
+#include <pthread.h>
+#include <unistd.h>
 
 #define CONSTANT 7
+#define RELEASE  8 /* of builds that define HELD; see program-layer.c */
 
 /* As long as it takes to travel by shared memory, too. */
 static char il[20000] =
@@ -140,6 +143,38 @@ static void work_groups_have_a_suggested_size(void **state)
     ok(clReleaseKernel(k));
 }
 
+static void *build_held(void *program)
+{
+    return (void *)(intptr_t)clBuildProgram(program, 0, NULL, "-DHELD", NULL,
+                                            NULL);
+}
+
+/* More threads build than there are reply slots: only another's call ends that. */
+static void builds_of_any_number_hold_up_nobody_else(void **state)
+{
+    enum { BUILDERS = 80 };
+    pthread_t threads[BUILDERS];
+    cl_program programs[BUILDERS];
+    const cl_int value = 1;
+    cl_program p = program_of(sizeof(il));
+
+    for (int i = 0; i < BUILDERS; i++) {
+        programs[i] = program_of(sizeof(il));
+        assert_int_equal(pthread_create(&threads[i], NULL, build_held,
+                                        programs[i]), 0);
+    }
+    usleep(50000);
+    ok(clSetProgramSpecializationConstant(p, RELEASE, sizeof(value), &value));
+    for (int i = 0; i < BUILDERS; i++) {
+        void *result;
+
+        pthread_join(threads[i], &result);
+        ok((intptr_t)result);
+        ok(clReleaseProgram(programs[i]));
+    }
+    ok(clReleaseProgram(p));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +182,7 @@ int main(void)
         cmocka_unit_test(constants_are_those_of_the_next_build),
         cmocka_unit_test(wrong_ones_are_refused),
         cmocka_unit_test(work_groups_have_a_suggested_size),
+        cmocka_unit_test(builds_of_any_number_hold_up_nobody_else),
     };
 
     return cmocka_run_group_tests(tests, rig_up, rig_down);
