@@ -268,6 +268,23 @@ uint32_t guest_context_destroy(Guest *g, uint32_t ctx)
     return guest_call(g, &c, sizeof(c));
 }
 
+/* It is read behind the wait: a refusal is nothing but a header. */
+uint32_t guest_capset_info(Guest *g, uint32_t index,
+                           struct virtio_gpu_resp_capset_info *info)
+{
+    struct virtio_gpu_get_capset_info c = {
+        .hdr.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO, .capset_index = index,
+    };
+    int place = guest_send(g, &c, sizeof(c), sizeof(*info));
+    uint32_t type = guest_do(g, place);
+
+    if (type == VIRTIO_GPU_RESP_OK_CAPSET_INFO) {
+        g_assert_cmpuint(g->place[place].length, >=, sizeof(*info));
+        qtest_memread(g->qts, answer_at(g, place), info, sizeof(*info));
+    }
+    return type;
+}
+
 int guest_send_blob(Guest *g, uint32_t ctx, uint32_t resource, uint64_t blob,
                     uint64_t size)
 {

@@ -106,4 +106,8 @@ int guest_send_wait(Guest *g, uint32_t ctx, uint32_t ring, uint32_t seq,
 /** guest_do: kick, and wait for the command at @place. Returns the answer's type. */
 uint32_t guest_do(Guest *g, int place);
 
+/** guest_capset_info: what is offered at @index. A refusal leaves @info alone. */
+uint32_t guest_capset_info(Guest *g, uint32_t index,
+                           struct virtio_gpu_resp_capset_info *info);
+
 #endif

@@ -12,7 +12,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "qobject/qdict.h"
 #include "standard-headers/drm/drm_fourcc.h"
 #include "vgpu-remote-fake-virgl.h"
 
@@ -84,44 +83,15 @@ static int send_submit(Test *t, const uint32_t *words, uint32_t n, uint64_t fenc
     return guest_send(&t->g, &c, sizeof(c.c) + 4 * n, GUEST_ANSWER);
 }
 
-static char *status_of(Test *t)
-{
-    QDict *answer = qtest_qmp(t->g.qts, "{'execute': 'qom-get', 'arguments': "
-                              "{'path': '/machine/peripheral/gpu', "
-                              "'property': 'status'}}");
-    char *text = g_strdup(qdict_get_str(answer, "return"));
-
-    qobject_unref(answer);
-    return text;
-}
-
-static void expect_status(Test *t, const char *part)
-{
-    g_autofree char *status = status_of(t);
-
-    if (!strstr(status, part)) {
-        g_test_message("%s has no %s", status, part);
-    }
-    g_assert_nonnull(strstr(status, part));
-}
-
-/* A screendump of @w by @h pixels, 3 bytes each. The caller frees it. */
+/* A screendump, of @w by @h pixels, 3 bytes each. The caller frees it. */
 static uint8_t *dump(Test *t, unsigned w, unsigned h)
 {
-    g_autofree char *path = g_strdup_printf("%s/vgpu-remote-%d.ppm",
-                                            g_get_tmp_dir(), getpid());
-    g_autofree char *data = NULL;
-    unsigned ww = 0, hh = 0;
-    gsize size;
+    unsigned ww, hh;
+    uint8_t *all = test_screendump(t, 0, &ww, &hh);
 
-    qtest_qmp_assert_success(t->g.qts, "{'execute': 'screendump', 'arguments': "
-                             "{'filename': %s}}", path);
-    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
-    unlink(path);
-    g_assert_cmpint(sscanf(data, "P6 %u %u 255", &ww, &hh), ==, 2);
     g_assert_cmpuint(ww, ==, w);
     g_assert_cmpuint(hh, ==, h);
-    return g_memdup2(data + size - 3 * w * h, 3 * w * h);
+    return all;
 }
 
 static uint32_t pixel(Test *t, uint32_t x, uint32_t y)
@@ -323,7 +293,7 @@ static void picture_is_shown_without_a_readback(void)
     settle(&v);
     wait_pixel(&t, 0, 0, 0x0000ff);
     g_assert_true(fake_virgl_is_idle(&v));
-    expect_status(&t, "\"read\": 0, \"shown\": 3");
+    test_expect_status(&t, "\"read\": 0, \"shown\": 3");
     stop(&t, &v);
     free_picture(&p);
 }
@@ -364,7 +334,7 @@ static void flips_ask_once_and_gather(void)
     g_assert_cmphex(test_wait(&t, places[1]), ==, OK);
     g_assert_cmphex(test_wait(&t, places[2]), ==, OK);
     g_assert_true(fake_virgl_is_idle(&v));
-    expect_status(&t, "\"read\": 0");
+    test_expect_status(&t, "\"read\": 0");
     stop(&t, &v);
     free_picture(&one);
     free_picture(&two);
@@ -458,7 +428,7 @@ static void picture_that_cannot_be_is_read_back(void)
         g_assert_cmpint(g_get_monotonic_time(), <, limit);
         g_usleep(10000);
     }
-    expect_status(&t, "\"shown\": 0");
+    test_expect_status(&t, "\"shown\": 0");
     stop(&t, &v);
     free_picture(&p);
     free_picture(&small);
@@ -480,7 +450,7 @@ static void worker_that_has_no_picture_reads(void)
     g_assert_cmphex(test_wait(&t, place), ==, OK);
     expect_readback(&v, SIZE, SIZE);
     wait_pixel(&t, 2, 2, 0xabcdef);
-    expect_status(&t, "\"read\": 1, \"shown\": 0");
+    test_expect_status(&t, "\"read\": 1, \"shown\": 0");
     stop(&t, &v);
 }
 
@@ -528,7 +498,7 @@ static void part_is_read_back_and_the_whole_is_not(void)
     g_assert_cmphex(show(&t, TEX), ==, OK);
     settle(&v);
     wait_pixel(&t, SIZE - 1, SIZE - 1, 0x778899);
-    expect_status(&t, "\"shown\": 3");
+    test_expect_status(&t, "\"shown\": 3");
     stop(&t, &v);
     free_picture(&p);
 }
@@ -720,28 +690,6 @@ static void expect_drawn(Test *t)
     }
 }
 
-/* The only one on this machine, which is the test's. */
-static pid_t find_worker(void)
-{
-    GDir *dir = g_dir_open("/proc", 0, NULL);
-    const char *name;
-    pid_t found = 0;
-
-    while ((name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_strdup_printf("/proc/%s/comm", name);
-        g_autofree char *comm = NULL;
-
-        if (g_ascii_isdigit(name[0]) &&
-            g_file_get_contents(path, &comm, NULL, NULL) &&
-            g_str_equal(comm, "vgpu-worker\n")) {
-            g_assert_cmpint(found, ==, 0);
-            found = atoi(name);
-        }
-    }
-    g_dir_close(dir);
-    return found;
-}
-
 static void start_real(Test *t)
 {
     g_autofree char *more = display();
@@ -754,6 +702,7 @@ static void start_real(Test *t)
 
 static void what_the_worker_draws_is_shown_and_stays(void)
 {
+    pid_t worker;
     gint64 limit;
     Test t;
 
@@ -764,7 +713,7 @@ static void what_the_worker_draws_is_shown_and_stays(void)
     g_assert_cmphex(show(&t, TEX), ==, OK);
     g_assert_cmphex(guest_do(&t.g, send_flush(&t, TEX, 0, 0, FENCED)), ==, OK);
     expect_drawn(&t);
-    expect_status(&t, "\"read\": 0, ");
+    test_expect_status(&t, "\"read\": 0, ");
     /* What is drawn into it is seen when it is flushed. */
     draw(&t, TEX, BLUE);
     g_assert_cmphex(guest_do(&t.g, send_flush(&t, TEX, 0, 0, FENCED)), ==, OK);
@@ -773,11 +722,12 @@ static void what_the_worker_draws_is_shown_and_stays(void)
     upload(&t, TEX);
     g_assert_cmphex(guest_do(&t.g, send_flush(&t, TEX, 0, 0, FENCED)), ==, OK);
     expect_drawn(&t);
-    expect_status(&t, "\"read\": 0, ");
-    g_assert_cmpint(kill(find_worker(), SIGKILL), ==, 0);
+    test_expect_status(&t, "\"read\": 0, ");
+    g_assert_cmpuint(test_workers(&worker), ==, 1);
+    g_assert_cmpint(kill(worker, SIGKILL), ==, 0);
     limit = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
     for (;;) {
-        g_autofree char *status = status_of(&t);
+        g_autofree char *status = test_status(&t);
 
         if (strstr(status, "\"worker\": \"off\"")) {
             break;
@@ -794,7 +744,7 @@ static void what_the_worker_draws_is_shown_and_stays(void)
     g_assert_cmphex(show(&t, OTHER), ==, OK);
     g_assert_cmphex(guest_do(&t.g, send_flush(&t, OTHER, 0, 0, FENCED)), ==, OK);
     g_assert_cmphex(pixel(&t, 1, 1), ==, BLUE);
-    expect_status(&t, "\"read\": 0");
+    test_expect_status(&t, "\"read\": 0");
     g_assert_true(guest_is_alive(&t.g));
     guest_stop(&t.g);
 }

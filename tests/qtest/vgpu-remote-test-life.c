@@ -245,31 +245,19 @@ static void features_are_those_a_stock_driver_needs(void)
     test_stop(&t);
 }
 
-static uint32_t get_capset_info(Test *t, uint32_t index,
-                                struct virtio_gpu_resp_capset_info *info)
-{
-    struct virtio_gpu_get_capset_info c = {
-        .hdr.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO, .capset_index = index,
-    };
-    int place = guest_send(&t->g, &c, sizeof(c), sizeof(*info));
-
-    guest_kick(&t->g);
-    return guest_wait(&t->g, place, info, index ? 0 : sizeof(*info));
-}
-
 static void capset_info_is_had_by_index(void)
 {
     struct virtio_gpu_resp_capset_info info;
     Test t;
 
     test_start(&t);
-    g_assert_cmphex(get_capset_info(&t, 0, &info), ==,
+    g_assert_cmphex(guest_capset_info(&t.g, 0, &info), ==,
                     VIRTIO_GPU_RESP_OK_CAPSET_INFO);
     g_assert_cmpuint(info.capset_id, ==, VGPU_CAPSET_ID);
     g_assert_cmpuint(info.capset_max_version, ==, VGPU_CAPSET_VERSION);
     g_assert_cmpuint(info.capset_max_size, ==, sizeof(struct vgpu_capset));
-    g_assert_cmphex(get_capset_info(&t, 1, NULL), ==, BAD);
-    g_assert_cmphex(get_capset_info(&t, UINT32_MAX, NULL), ==, BAD);
+    g_assert_cmphex(guest_capset_info(&t.g, 1, NULL), ==, BAD);
+    g_assert_cmphex(guest_capset_info(&t.g, UINT32_MAX, NULL), ==, BAD);
     test_stop(&t);
 }
 

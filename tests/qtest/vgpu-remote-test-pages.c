@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "qobject/qdict.h"
 #include "vgpu-remote-fake-virgl.h"
 
 #define SHARED  "-object memory-backend-memfd,id=ram,size=128M,share=on " \
@@ -108,15 +107,11 @@ static void fill(Test *t, uint32_t factor)
 /* A number, or the text up to its end, of what the device says about memory. */
 static char *status_at(Test *t, const char *key)
 {
-    QDict *answer = qtest_qmp(t->g.qts, "{'execute': 'qom-get', 'arguments': "
-                              "{'path': '/machine/peripheral/gpu', "
-                              "'property': 'status'}}");
+    g_autofree char *status = test_status(t);
     g_autofree char *name = g_strdup_printf("\"%s\": ", key);
-    const char *memory = strstr(qdict_get_str(answer, "return"), "\"memory\"");
-    char *text = g_strdup(strstr(memory, name) + strlen(name));
+    const char *memory = strstr(status, "\"memory\"");
 
-    qobject_unref(answer);
-    return text;
+    return g_strdup(strstr(memory, name) + strlen(name));
 }
 
 static uint64_t number_at(Test *t, const char *key)
@@ -692,28 +687,17 @@ static void reset_and_unplugging_give_pages_back(void)
 
 #define BACK (PAGES + (16u << 20)) /* where it is read back to */
 
-/* The virgl worker of @t's QEMU: a process that it has started, by way of a server. */
-static int find_worker(void)
+/* A real one: a process that QEMU has started, by way of a server. */
+static pid_t find_worker(void)
 {
-    GDir *dir = g_dir_open("/proc", 0, NULL);
-    const char *name;
-    int pid = 0;
+    pid_t pid;
 
-    while (!pid && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_strdup_printf("/proc/%s/comm", name);
-        g_autofree char *comm = NULL;
-
-        if (g_file_get_contents(path, &comm, NULL, NULL) &&
-            g_str_equal(comm, "vgpu-worker\n")) {
-            pid = atoi(name);
-        }
-    }
-    g_dir_close(dir);
+    test_workers(&pid);
     return pid;
 }
 
 /* Bytes of dmabufs that it has mapped; @writable: for writing. */
-static uint64_t mapped(int pid, bool writable)
+static uint64_t mapped(pid_t pid, bool writable)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/maps", pid);
     g_autofree char *text = NULL;
@@ -826,7 +810,8 @@ static void real_worker_copies_from_private_memory(void)
 
 static void real_worker_is_detached_from_and_killed_in_flight(void)
 {
-    int places[8], end, worker;
+    int places[8], end;
+    pid_t worker;
     Test t;
 
     start_real(&t, SHARED);

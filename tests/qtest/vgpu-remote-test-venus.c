@@ -145,25 +145,6 @@ static void created_at(FakeVenus *v, uint32_t resource, uint64_t size,
 
 /* --- what is offered ----------------------------------------------------- */
 
-static uint32_t capset_at(Test *t, uint32_t index, uint32_t *size)
-{
-    struct virtio_gpu_get_capset_info c = {
-        .hdr.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO, .capset_index = index,
-    };
-    struct virtio_gpu_resp_capset_info info = { 0 };
-    int place = guest_send(&t->g, &c, sizeof(c), sizeof(info));
-
-    guest_kick(&t->g);
-    if (guest_wait(&t->g, place, NULL, 0) == BAD) {
-        return 0;
-    }
-    qtest_memread(t->g.qts, t->g.buffers + place *
-                  (GUEST_REQUEST + GUEST_ANSWER) + GUEST_REQUEST, &info,
-                  sizeof(info));
-    *size = info.capset_max_size;
-    return info.capset_id;
-}
-
 static void venus_is_offered_where_the_worker_has_it(void)
 {
     struct virtio_gpu_get_capset c = {
@@ -180,9 +161,9 @@ static void venus_is_offered_where_the_worker_has_it(void)
 
     for (int i = 0; i < 2; i++) {
         test_start_venus(&t, i ? "backend=emulation" : "backend=auto");
-        g_assert_cmpuint(capset_at(&t, 2 - i, &size), ==, VENUS_CAPSET_ID);
+        g_assert_cmpuint(test_capset_at(&t, 2 - i, &size), ==, VENUS_CAPSET_ID);
         g_assert_cmpuint(size, ==, FAKE_VENUS_CAPS);
-        g_assert_cmpuint(capset_at(&t, 3 - i, &size), ==, 0);
+        g_assert_cmpuint(test_capset_at(&t, 3 - i, &size), ==, 0);
         place = guest_send(&t.g, &c, sizeof(c), sizeof(answer));
         guest_kick(&t.g);
         g_assert_cmphex(guest_wait(&t.g, place, &answer, sizeof(answer)), ==,
@@ -194,7 +175,7 @@ static void venus_is_offered_where_the_worker_has_it(void)
         stop(&t, &v);
     }
     test_start_virgl(&t, "backend=auto");
-    g_assert_cmpuint(capset_at(&t, 2, &size), ==, 0);
+    g_assert_cmpuint(test_capset_at(&t, 2, &size), ==, 0);
     g_assert_cmphex(guest_call(&t.g, &c, sizeof(c)), ==, BAD);
     g_assert_cmphex(guest_context_create(&t.g, 1, VENUS_CAPSET_ID), ==, BAD);
     test_stop(&t);

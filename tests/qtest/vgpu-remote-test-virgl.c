@@ -8,7 +8,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "qobject/qdict.h"
 #include "vgpu-remote-fake-virgl.h"
 
 #define TEX     10 /* resource ids */
@@ -134,34 +133,18 @@ static void stop(Test *t, FakeVirgl *v)
 
 /* --- what is offered ----------------------------------------------------- */
 
-static uint32_t capset_at(Test *t, uint32_t index)
-{
-    struct virtio_gpu_get_capset_info c = {
-        .hdr.type = VIRTIO_GPU_CMD_GET_CAPSET_INFO, .capset_index = index,
-    };
-    struct virtio_gpu_resp_capset_info info = { 0 };
-    int place = guest_send(&t->g, &c, sizeof(c), sizeof(info));
-
-    guest_kick(&t->g);
-    return guest_wait(&t->g, place, &info, 0) == BAD
-               ? 0 : (qtest_memread(t->g.qts, t->g.buffers + place *
-                                    (GUEST_REQUEST + GUEST_ANSWER) +
-                                    GUEST_REQUEST, &info, sizeof(info)),
-                      info.capset_id);
-}
-
 static void auto_offers_both_and_emulation_virgl_alone(void)
 {
     Test t;
 
     test_start_virgl(&t, "backend=auto");
-    g_assert_cmpuint(capset_at(&t, 0), ==, VGPU_CAPSET_ID);
-    g_assert_cmpuint(capset_at(&t, 1), ==, VIRGL_CAPSET_ID);
-    g_assert_cmpuint(capset_at(&t, 2), ==, 0);
+    g_assert_cmpuint(test_capset_at(&t, 0, NULL), ==, VGPU_CAPSET_ID);
+    g_assert_cmpuint(test_capset_at(&t, 1, NULL), ==, VIRGL_CAPSET_ID);
+    g_assert_cmpuint(test_capset_at(&t, 2, NULL), ==, 0);
     test_stop(&t);
     test_start_virgl(&t, "backend=emulation");
-    g_assert_cmpuint(capset_at(&t, 0), ==, VIRGL_CAPSET_ID);
-    g_assert_cmpuint(capset_at(&t, 1), ==, 0);
+    g_assert_cmpuint(test_capset_at(&t, 0, NULL), ==, VIRGL_CAPSET_ID);
+    g_assert_cmpuint(test_capset_at(&t, 1, NULL), ==, 0);
     g_assert_true(t.g.features & 1 << VIRTIO_GPU_F_VIRGL);
     g_assert_cmphex(guest_context_create(&t.g, 1, VGPU_CAPSET_ID), ==, BAD);
     test_stop(&t);
@@ -1046,7 +1029,6 @@ static void what_makes_no_sense_is_refused(void)
 
 static void worker_that_dies_loses_contexts_and_another_starts(void)
 {
-    g_autofree char *status = NULL;
     FakeVirgl v, w;
     int place;
     Test t;
@@ -1065,8 +1047,7 @@ static void worker_that_dies_loses_contexts_and_another_starts(void)
     g_assert_cmphex(submit(&t, 1, 4), ==, NO_CONTEXT);
     g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
-    status = test_status(&t);
-    g_assert_nonnull(strstr(status, "\"resets\": 1"));
+    test_expect_status(&t, "\"resets\": 1");
     stop(&t, &w);
 }
 
@@ -1252,12 +1233,10 @@ static void gpu_that_cannot_be_had_refuses_the_device(void)
 
 static void why_there_is_no_vulkan_is_in_the_status(void)
 {
-    g_autofree char *status = NULL;
     Test t;
 
     test_start_virgl(&t, "backend=auto");
-    status = test_status(&t);
-    g_assert_nonnull(strstr(status, "\"vulkan\": \"no ?Vulkan??\""));
+    test_expect_status(&t, "\"vulkan\": \"no ?Vulkan??\"");
     test_stop(&t);
 }
 
@@ -1274,7 +1253,7 @@ static void *die_of_vulkan(void *opaque)
 
 static void worker_that_dies_of_vulkan_costs_nothing(void)
 {
-    g_autofree char *device = NULL, *status = NULL;
+    g_autofree char *device = NULL;
     GThread *thread;
     FakeVirgl v;
     Test t;
@@ -1285,9 +1264,8 @@ static void worker_that_dies_of_vulkan_costs_nothing(void)
     guest_start(&t.g, device, NULL);
     g_thread_join(thread);
     guest_drive(&t.g);
-    g_assert_cmpuint(capset_at(&t, 1), ==, VIRGL_CAPSET_ID);
-    status = test_status(&t);
-    g_assert_nonnull(strstr(status, "\"resets\": 0, \"vulkan\": \"\""));
+    g_assert_cmpuint(test_capset_at(&t, 1, NULL), ==, VIRGL_CAPSET_ID);
+    test_expect_status(&t, "\"resets\": 0, \"vulkan\": \"\"");
     add_context(&t, 1, &v, true);
     stop(&t, &v);
 }
@@ -1318,21 +1296,14 @@ static uint32_t flush(Test *t, uint32_t id, uint32_t x, uint32_t y, uint32_t w,
 /* A pixel of a screendump, as 0xrrggbb; UINT32_MAX if it is of another size. */
 static uint32_t pixel(Test *t, uint32_t w, uint32_t h, uint32_t x, uint32_t y)
 {
-    g_autofree char *path = g_build_filename(t->f.dir, "screen.ppm", NULL);
-    g_autofree char *data = NULL;
-    unsigned ww = 0, hh = 0;
-    uint8_t *p;
-    gsize size;
+    unsigned ww, hh;
+    g_autofree uint8_t *all = test_screendump(t, 0, &ww, &hh);
+    const uint8_t *p;
 
-    qtest_qmp_assert_success(t->g.qts, "{'execute': 'screendump', 'arguments': "
-                             "{'filename': %s}}", path);
-    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
-    unlink(path);
-    g_assert_cmpint(sscanf(data, "P6 %u %u 255", &ww, &hh), ==, 2);
     if (ww != w || hh != h) {
         return UINT32_MAX;
     }
-    p = (uint8_t *)data + size - 3 * (w * h) + 3 * (y * w + x);
+    p = all + 3 * (y * w + x);
     return p[0] << 16 | p[1] << 8 | p[2];
 }
 

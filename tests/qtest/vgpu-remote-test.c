@@ -62,6 +62,47 @@ char *test_status(Test *t)
     return text;
 }
 
+void test_expect_status(Test *t, const char *part)
+{
+    g_autofree char *status = test_status(t);
+
+    if (!strstr(status, part)) {
+        g_test_message("%s has no %s", status, part);
+    }
+    g_assert_nonnull(strstr(status, part));
+}
+
+uint32_t test_capset_at(Test *t, uint32_t index, uint32_t *size)
+{
+    struct virtio_gpu_resp_capset_info info = { 0 };
+
+    if (guest_capset_info(&t->g, index, &info) != BAD) {
+        g_assert_cmpuint(info.capset_id, !=, 0);
+    }
+    if (size) {
+        *size = info.capset_max_size;
+    }
+    return info.capset_id;
+}
+
+uint8_t *test_screendump(Test *t, uint32_t head, unsigned *w, unsigned *h)
+{
+    g_autofree char *path = g_strdup_printf("%s/vgpu-remote-%d.ppm",
+                                            g_get_tmp_dir(), getpid());
+    g_autofree char *data = NULL;
+    gsize size, bytes;
+
+    qtest_qmp_assert_success(t->g.qts, "{'execute': 'screendump', 'arguments': "
+                             "{'filename': %s, 'device': 'gpu', 'head': %u}}",
+                             path, head);
+    g_assert_true(g_file_get_contents(path, &data, &size, NULL));
+    unlink(path);
+    g_assert_cmpint(sscanf(data, "P6 %u %u 255", w, h), ==, 2);
+    bytes = 3 * (gsize)*w * *h;
+    g_assert_cmpuint(bytes, <, size);
+    return g_memdup2(data + size - bytes, bytes);
+}
+
 void *test_add_blob(Test *t, FakeContext *c, uint32_t resource, uint64_t size)
 {
     int create = guest_send_blob(&t->g, c->id, resource, 1000 + resource, size);
@@ -113,6 +154,27 @@ unsigned test_fds(Guest *g)
     return n;
 }
 
+unsigned test_workers(pid_t *first)
+{
+    GDir *dir = g_dir_open("/proc", 0, NULL);
+    const char *name;
+    unsigned n = 0;
+
+    *first = 0;
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_strdup_printf("/proc/%s/comm", name);
+        g_autofree char *comm = NULL;
+
+        if (g_ascii_isdigit(name[0]) &&
+            g_file_get_contents(path, &comm, NULL, NULL) &&
+            g_str_equal(comm, "vgpu-worker\n") && n++ == 0) {
+            *first = atoi(name);
+        }
+    }
+    g_dir_close(dir);
+    return n;
+}
+
 /* libqtest gives the path to a shell as it is: no blanks in it, then. */
 static void enter_directory_of_qemu(void)
 {
@@ -145,7 +207,6 @@ int main(int argc, char **argv)
         tests_fuzz,
     };
     static const TestCase *const with_card[] = { tests_dmabuf };
-
 
     g_test_init(&argc, &argv, NULL);
     /* A thread of QEMU may reserve 64 MiB for itself, which looks like a leak. */

@@ -47,8 +47,21 @@ void test_start_with(Test *t, const char *type, const char *more);
 /** test_stop: end both. The device must still answer. */
 void test_stop(Test *t);
 
-/** test_status: what the property of that name says; to be freed. */
+/**
+ * test_status: what the property of that name says; to be freed.
+ * test_expect_status: @part is in it.
+ */
 char *test_status(Test *t);
+void test_expect_status(Test *t, const char *part);
+
+/**
+ * test_capset_at: the id of what is offered at @index, or 0; its size in @size,
+ * if that is not NULL.
+ */
+uint32_t test_capset_at(Test *t, uint32_t index, uint32_t *size);
+
+/** test_screendump: what @head shows, 3 bytes a pixel; to be freed. */
+uint8_t *test_screendump(Test *t, uint32_t head, unsigned *w, unsigned *h);
 
 /** test_add_context: @id with a ring, at resource id RING + 100 * (@id - 1). */
 void test_add_context(Test *t, uint32_t id, FakeContext *c);
@@ -67,5 +80,8 @@ void test_expect_held(Test *t, int place);
 
 /** test_fds: how many files QEMU has open. */
 unsigned test_fds(Guest *g);
+
+/** test_workers: how many real ones this machine has; @first: a pid, or 0. */
+unsigned test_workers(pid_t *first);
 
 #endif
