@@ -9,25 +9,43 @@
 
 #include <sys/mman.h>
 
-static void *make_blob(FakeVirgl *v, uint64_t want, uint64_t *size)
+/* Take the question for a blob, and make its memory. */
+static void *take_blob(FakeVirgl *v, struct proto_blob_created *created, int *fd)
 {
     union proto_any m;
-    struct proto_blob_created created = { .type = PROTO_BLOB_CREATED };
     void *map;
-    int fd;
 
     fake_recv(v->sock, PROTO_BLOB_CREATE, &m);
-    g_assert_cmpuint(m.blob_create.blob, ==, want);
-    *size = created.size = m.blob_create.size;
-    created.blob = want;
-    fd = fake_memfd(*size, true);
-    map = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    *created = (struct proto_blob_created) {
+        .type = PROTO_BLOB_CREATED,
+        .blob = m.blob_create.blob,
+        .size = m.blob_create.size,
+    };
+    *fd = fake_memfd(created->size, true);
+    map = mmap(NULL, created->size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
     g_assert(map != MAP_FAILED);
-    if (want == VGPU_BLOB_RING) {
-        g_assert_true(ring_format(&v->consumer, map, *size));
-    }
-    g_assert_cmpint(proto_send(v->sock, &created, &fd, 1), ==, 0);
+    return map;
+}
+
+/* Answer with it. */
+static void send_blob(FakeVirgl *v, const struct proto_blob_created *created,
+                      int fd)
+{
+    g_assert_cmpint(proto_send(v->sock, created, &fd, 1), ==, 0);
     close(fd);
+}
+
+static void *make_blob(FakeVirgl *v, uint64_t want)
+{
+    struct proto_blob_created created;
+    int fd;
+    void *map = take_blob(v, &created, &fd);
+
+    g_assert_cmpuint(created.blob, ==, want);
+    if (want == VGPU_BLOB_RING) {
+        g_assert_true(ring_format(&v->consumer, map, created.size));
+    }
+    send_blob(v, &created, fd);
     return map;
 }
 
@@ -44,7 +62,6 @@ void fake_virgl_begin(Fake *f, FakeVirgl *v)
 {
     union proto_any m;
     int fds[PROTO_FDS_MAX];
-    uint64_t size;
 
     memset(v, 0, sizeof(*v));
     memset(v->event, -1, sizeof(v->event));
@@ -55,9 +72,9 @@ void fake_virgl_begin(Fake *f, FakeVirgl *v)
     v->doorbell = fds[1];
     take_event(v, 0);
     take_event(v, VIRGL_DONE_SLOT);
-    v->ring = make_blob(v, VGPU_BLOB_RING, &size);
+    v->ring = make_blob(v, VGPU_BLOB_RING);
     v->message = g_malloc(ring_message_max(v->consumer.size));
-    v->staging = make_blob(v, VIRGL_STAGING, &size);
+    v->staging = make_blob(v, VIRGL_STAGING);
     fake_virgl_take(v, VIRGL_START);
     memcpy(v->gpu, wire_get_bytes(&v->in, sizeof(v->gpu)), sizeof(v->gpu));
     g_assert_true(wire_done(&v->in));
@@ -85,25 +102,33 @@ void fake_virgl_die(FakeVirgl *v)
 
 void fake_virgl_take(FakeVirgl *v, enum virgl_call call)
 {
-    gint64 limit = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
-    bool signal = false;
-    uint32_t size;
-
-    while (ring_consume(&v->consumer, v->message, &size, &signal) !=
-           RING_MESSAGE) {
-        g_assert_cmpint(g_get_monotonic_time(), <, limit);
-        g_usleep(100);
-    }
-    if (signal) {
-        uint64_t one = 1;
-
-        g_assert_cmpint(write(v->event[0], &one, sizeof(one)), ==, sizeof(one));
-    }
+    fake_consume(&v->consumer, v->message, v->event[0]);
     v->header = (void *)v->message;
     g_assert_cmpuint(v->header->api, ==, VGPU_API_VIRGL);
     g_assert_cmpuint(v->header->call, ==, call);
     wire_in_init(&v->in, v->header + 1, v->header->payload);
     v->token = wire_get_u32(&v->in);
+}
+
+struct virgl_transfer fake_virgl_transfer(FakeVirgl *v, enum virgl_call call)
+{
+    struct virgl_transfer x;
+
+    fake_virgl_take(v, call);
+    x = virgl_get_transfer(&v->in);
+    g_assert_true(wire_done(&v->in));
+    return x;
+}
+
+uint32_t *fake_virgl_screen(FakeVirgl *v, uint32_t w, uint32_t h)
+{
+    struct proto_blob_created created;
+    int fd;
+    void *map = take_blob(v, &created, &fd);
+
+    g_assert_cmpuint(created.size, ==, ROUND_UP(4 * w * h, PAGE));
+    send_blob(v, &created, fd);
+    return map;
 }
 
 bool fake_virgl_is_idle(FakeVirgl *v)
@@ -145,11 +170,6 @@ static void *serve_probe(void *opaque)
     return NULL;
 }
 
-GThread *test_serve_probe(Fake *f)
-{
-    return g_thread_new("probe", serve_probe, f);
-}
-
 /* In a thread: the device waits for it in the middle of QEMU's start. */
 void test_start_virgl_with(Test *t, const char *properties, const char *more)
 {
@@ -157,7 +177,7 @@ void test_start_virgl_with(Test *t, const char *properties, const char *more)
     GThread *thread;
 
     device = g_strdup_printf("vgpu-remote,%s,%s", t->f.option, properties);
-    thread = test_serve_probe(&t->f);
+    thread = g_thread_new("probe", serve_probe, &t->f);
     guest_start(&t->g, device, more);
     g_thread_join(thread);
     guest_drive(&t->g);
@@ -174,4 +194,88 @@ void test_start_venus(Test *t, const char *properties)
     has_venus = true;
     test_start_virgl(t, properties);
     has_venus = false;
+}
+
+void test_plug_virgl(Test *t)
+{
+    GThread *thread = g_thread_new("probe", serve_probe, &t->f);
+
+    qtest_qmp_device_add(t->g.qts, "vgpu-remote", "gpu",
+                         "{'addr': %s, 'hostmem': %d, 'server': %s}",
+                         stringify(GUEST_SLOT), GUEST_HOSTMEM,
+                         t->f.option + strlen("server="));
+    g_thread_join(thread);
+    guest_drive(&t->g);
+}
+
+void test_unplug_virgl(Test *t, FakeVirgl *v)
+{
+    guest_forget(&t->g);
+    qpci_unplug_acpi_device_test(t->g.qts, "gpu", GUEST_SLOT);
+    g_assert_true(fake_is_closed(v->sock));
+    g_assert_true(fake_is_closed(t->f.conn));
+    fake_virgl_die(v);
+    fake_die(&t->f);
+}
+
+/* --- contexts and resources ---------------------------------------------- */
+
+static void create_context(Test *t, uint32_t id)
+{
+    g_assert_cmphex(guest_context_create(&t->g, id, VIRGL_CAPSET_ID), ==, OK);
+}
+
+/* The worker hears of a context when the guest uses it. */
+static void use_context(Test *t, uint32_t id, FakeVirgl *v)
+{
+    g_assert_cmphex(guest_submit(&t->g, id, 0), ==, OK);
+    fake_virgl_take(v, VIRGL_CONTEXT_CREATE);
+    g_assert_cmpuint(wire_get_u32(&v->in), ==, id);
+    fake_virgl_take(v, VIRGL_SUBMIT);
+}
+
+void test_begin_worker(Test *t, uint32_t id, FakeVirgl *v)
+{
+    create_context(t, id);
+    fake_virgl(&t->f, v);
+    use_context(t, id, v);
+}
+
+void test_add_virgl_context(Test *t, uint32_t id, FakeVirgl *v)
+{
+    create_context(t, id);
+    use_context(t, id, v);
+}
+
+void test_start_worker(Test *t, FakeVirgl *v)
+{
+    test_start_virgl(t, "backend=auto");
+    test_begin_worker(t, 1, v);
+}
+
+void test_stop_worker(Test *t, FakeVirgl *v)
+{
+    test_stop(t);
+    fake_virgl_die(v);
+}
+
+void test_add_resource(Test *t, FakeVirgl *v,
+                       const struct virtio_gpu_resource_create_3d *c)
+{
+    g_assert_cmphex(guest_call(&t->g, c, sizeof(*c)), ==, OK);
+    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
+}
+
+void test_add_texture(Test *t, FakeVirgl *v, uint32_t id, uint32_t w, uint32_t h)
+{
+    struct virtio_gpu_resource_create_3d c = guest_texture(id, w, h);
+
+    test_add_resource(t, v, &c);
+}
+
+void test_wait_lost(Test *t, uint32_t ctx)
+{
+    while (guest_submit(&t->g, ctx, 4) == OK) {
+        /* it has not been noticed yet */
+    }
 }

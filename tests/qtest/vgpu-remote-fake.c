@@ -220,6 +220,22 @@ void fake_ring(FakeContext *c)
     close(fd);
 }
 
+void fake_consume(struct ring_consumer *c, void *message, int event)
+{
+    gint64 limit = g_get_monotonic_time() + LIMIT_MS * 1000ll;
+    bool signal = false;
+    uint64_t one = 1;
+    uint32_t size;
+
+    while (ring_consume(c, message, &size, &signal) != RING_MESSAGE) {
+        g_assert_cmpint(g_get_monotonic_time(), <, limit);
+        g_usleep(100);
+    }
+    if (signal) {
+        g_assert_cmpint(write(event, &one, sizeof(one)), ==, sizeof(one));
+    }
+}
+
 void fake_take_event(FakeContext *c, uint32_t n)
 {
     union proto_any m;

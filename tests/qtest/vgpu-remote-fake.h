@@ -68,6 +68,12 @@ void fake_created(FakeContext *c, uint64_t blob, uint64_t size, uint32_t status,
 /** fake_ring: like fake_blob, for the ring: formatted. */
 void fake_ring(FakeContext *c);
 
+/**
+ * fake_consume: the next message, into @message, within a minute; the device is
+ * told by @event if it waits for room.
+ */
+void fake_consume(struct ring_consumer *c, void *message, int event);
+
 /** fake_take_event: receive the eventfd of ring @n. */
 void fake_take_event(FakeContext *c, uint32_t n);
 

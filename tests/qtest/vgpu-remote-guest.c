@@ -311,24 +311,84 @@ int guest_send_map(Guest *g, uint32_t resource, uint64_t offset)
     return guest_send(g, &c, sizeof(c), GUEST_ANSWER);
 }
 
-int guest_send_unmap(Guest *g, uint32_t resource)
+/* All of them are laid out like this one. */
+QEMU_BUILD_BUG_ON(sizeof(struct virtio_gpu_resource_unref) !=
+                  sizeof(struct virtio_gpu_ctx_resource));
+QEMU_BUILD_BUG_ON(sizeof(struct virtio_gpu_resource_unmap_blob) !=
+                  sizeof(struct virtio_gpu_ctx_resource));
+QEMU_BUILD_BUG_ON(sizeof(struct virtio_gpu_resource_detach_backing) !=
+                  sizeof(struct virtio_gpu_ctx_resource));
+
+int guest_send_simple(Guest *g, uint32_t type, uint32_t ctx, uint32_t resource)
 {
-    struct virtio_gpu_resource_unmap_blob c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB,
-        .resource_id = resource,
+    struct virtio_gpu_ctx_resource c = {
+        .hdr = { .type = type, .ctx_id = ctx }, .resource_id = resource,
     };
 
     return guest_send(g, &c, sizeof(c), GUEST_ANSWER);
 }
 
+int guest_send_unmap(Guest *g, uint32_t resource)
+{
+    return guest_send_simple(g, VIRTIO_GPU_CMD_RESOURCE_UNMAP_BLOB, 0, resource);
+}
+
 int guest_send_unref(Guest *g, uint32_t resource)
 {
-    struct virtio_gpu_resource_unref c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_UNREF,
-        .resource_id = resource,
+    return guest_send_simple(g, VIRTIO_GPU_CMD_RESOURCE_UNREF, 0, resource);
+}
+
+uint32_t guest_detach_backing(Guest *g, uint32_t resource)
+{
+    return guest_do(g, guest_send_simple(
+        g, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, resource));
+}
+
+uint32_t guest_attach_backing(Guest *g, uint32_t resource,
+                              const struct virtio_gpu_mem_entry *e, uint32_t n)
+{
+    struct {
+        struct virtio_gpu_resource_attach_backing c;
+        struct virtio_gpu_mem_entry e[4];
+    } c = {
+        .c = {
+            .hdr.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING,
+            .resource_id = resource, .nr_entries = n,
+        },
+    };
+
+    g_assert_cmpuint(n, <=, ARRAY_SIZE(c.e));
+    memcpy(c.e, e, n * sizeof(e[0]));
+    return guest_call(g, &c, sizeof(c.c) + n * sizeof(e[0]));
+}
+
+uint32_t guest_show(Guest *g, uint32_t head, uint32_t resource,
+                    struct virtio_gpu_rect r)
+{
+    struct virtio_gpu_set_scanout c = {
+        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT,
+        .r = r, .scanout_id = head, .resource_id = resource,
+    };
+
+    return guest_call(g, &c, sizeof(c));
+}
+
+int guest_send_flush(Guest *g, uint32_t resource, struct virtio_gpu_rect r,
+                     uint32_t flags)
+{
+    struct virtio_gpu_resource_flush c = {
+        .hdr = {
+            .type = VIRTIO_GPU_CMD_RESOURCE_FLUSH, .flags = flags, .fence_id = 3,
+        },
+        .r = r, .resource_id = resource,
     };
 
     return guest_send(g, &c, sizeof(c), GUEST_ANSWER);
+}
+
+uint32_t guest_flush(Guest *g, uint32_t resource, struct virtio_gpu_rect r)
+{
+    return guest_do(g, guest_send_flush(g, resource, r, 0));
 }
 
 int guest_send_wait(Guest *g, uint32_t ctx, uint32_t ring, uint32_t seq,

@@ -100,8 +100,13 @@ int guest_send_blob(Guest *g, uint32_t ctx, uint32_t resource, uint64_t blob,
 int guest_send_map(Guest *g, uint32_t resource, uint64_t offset);
 int guest_send_unmap(Guest *g, uint32_t resource);
 int guest_send_unref(Guest *g, uint32_t resource);
+int guest_send_flush(Guest *g, uint32_t resource, struct virtio_gpu_rect r,
+                     uint32_t flags);
 int guest_send_wait(Guest *g, uint32_t ctx, uint32_t ring, uint32_t seq,
                     uint64_t fence);
+
+/** guest_send_simple: a command of @type that names a resource, and no more. */
+int guest_send_simple(Guest *g, uint32_t type, uint32_t ctx, uint32_t resource);
 
 /** guest_do: kick, and wait for the command at @place. Returns the answer's type. */
 uint32_t guest_do(Guest *g, int place);
@@ -109,5 +114,18 @@ uint32_t guest_do(Guest *g, int place);
 /** guest_capset_info: what is offered at @index. A refusal leaves @info alone. */
 uint32_t guest_capset_info(Guest *g, uint32_t index,
                            struct virtio_gpu_resp_capset_info *info);
+
+/** guest_attach_backing: @n pieces of the guest's memory, in the order of @e. */
+uint32_t guest_attach_backing(Guest *g, uint32_t resource,
+                              const struct virtio_gpu_mem_entry *e, uint32_t n);
+uint32_t guest_detach_backing(Guest *g, uint32_t resource);
+
+/**
+ * guest_show: that part of the resource on @head; resource 0 ends it.
+ * guest_flush: that part of it has changed.
+ */
+uint32_t guest_show(Guest *g, uint32_t head, uint32_t resource,
+                    struct virtio_gpu_rect r);
+uint32_t guest_flush(Guest *g, uint32_t resource, struct virtio_gpu_rect r);
 
 #endif

@@ -9,7 +9,6 @@
 
 #include "vgpu-remote-test.h"
 
-
 #define PIXELS  (64u << 20) /* guest memory, far from all else */
 #define SIDE    32u         /* of a resource */
 #define BGRX    VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM
@@ -53,40 +52,10 @@ static uint32_t attach(Test *t, uint32_t id, uint64_t at, uint32_t size,
     return guest_call(&t->g, &c, sizeof(c));
 }
 
-static uint32_t detach(Test *t, uint32_t id)
-{
-    struct virtio_gpu_resource_detach_backing c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, .resource_id = id,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
 static uint32_t transfer(Test *t, uint32_t id, struct virtio_gpu_rect r)
 {
     struct virtio_gpu_transfer_to_host_2d c = {
         .hdr.type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D,
-        .r = r, .resource_id = id,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
-static uint32_t show(Test *t, uint32_t head, uint32_t id,
-                     struct virtio_gpu_rect r)
-{
-    struct virtio_gpu_set_scanout c = {
-        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT,
-        .r = r, .scanout_id = head, .resource_id = id,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
-static uint32_t flush(Test *t, uint32_t id, struct virtio_gpu_rect r)
-{
-    struct virtio_gpu_resource_flush c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_FLUSH,
         .r = r, .resource_id = id,
     };
 
@@ -146,9 +115,9 @@ static void there_are_as_many_heads_as_asked_for(void)
             g_assert_cmpuint(info.pmodes[n].enabled, ==, n == 0);
         }
         add_resource(&t, 1, SIDE, 0x40);
-        g_assert_cmphex(show(&t, all[i].heads - 1, 1, whole), ==, OK);
-        g_assert_cmphex(show(&t, all[i].heads, 1, whole), ==, NO_HEAD);
-        g_assert_cmphex(show(&t, UINT32_MAX, 1, whole), ==, NO_HEAD);
+        g_assert_cmphex(guest_show(&t.g, all[i].heads - 1, 1, whole), ==, OK);
+        g_assert_cmphex(guest_show(&t.g, all[i].heads, 1, whole), ==, NO_HEAD);
+        g_assert_cmphex(guest_show(&t.g, UINT32_MAX, 1, whole), ==, NO_HEAD);
         test_stop(&t);
     }
 }
@@ -171,18 +140,18 @@ static void each_head_shows_its_own(void)
     start(&t, ",max_outputs=16");
     for (uint32_t i = 0; i < ARRAY_SIZE(heads); i++) {
         add_resource(&t, i + 1, SIDE, 0x11 * (i + 1));
-        g_assert_cmphex(show(&t, heads[i], i + 1, whole), ==, OK);
-        g_assert_cmphex(flush(&t, i + 1, whole), ==, OK);
+        g_assert_cmphex(guest_show(&t.g, heads[i], i + 1, whole), ==, OK);
+        g_assert_cmphex(guest_flush(&t.g, i + 1, whole), ==, OK);
     }
     for (uint32_t i = 0; i < ARRAY_SIZE(heads); i++) {
         g_assert_cmphex(colour(&t, heads[i]), ==, 0x111111 * (i + 1));
     }
     /* One that two show, and one that is gone. */
-    g_assert_cmphex(show(&t, 7, 1, whole), ==, OK);
+    g_assert_cmphex(guest_show(&t.g, 7, 1, whole), ==, OK);
     g_assert_cmphex(colour(&t, 7), ==, 0x111111);
     g_assert_cmphex(test_unref(&t, 3), ==, OK);
     g_assert_cmphex(colour(&t, 15), !=, 0x333333);
-    g_assert_cmphex(show(&t, 0, 0, whole), ==, OK);
+    g_assert_cmphex(guest_show(&t.g, 0, 0, whole), ==, OK);
     g_assert_cmphex(colour(&t, 0), !=, 0x111111);
     g_assert_cmphex(colour(&t, 7), ==, 0x111111);
     test_stop(&t);
@@ -252,16 +221,16 @@ static void what_2d_cannot_do_is_refused(void)
     g_assert_cmphex(create(&t, 1, BGRX, 0x10000, 0x10000), ==, NO_MEMORY);
 
     g_assert_cmphex(attach(&t, 1, PIXELS, size, 1), ==, NO_RESOURCE);
-    g_assert_cmphex(detach(&t, 1), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_detach_backing(&t.g, 1), ==, NO_RESOURCE);
     g_assert_cmphex(transfer(&t, 1, whole), ==, NO_RESOURCE);
-    g_assert_cmphex(show(&t, 0, 1, whole), ==, NO_RESOURCE);
-    g_assert_cmphex(flush(&t, 1, whole), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_show(&t.g, 0, 1, whole), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_flush(&t.g, 1, whole), ==, NO_RESOURCE);
     g_assert_cmphex(test_unref(&t, 1), ==, NO_RESOURCE);
 
     g_assert_cmphex(create(&t, 1, BGRX, SIDE, SIDE), ==, OK);
     g_assert_cmphex(create(&t, 1, BGRX, SIDE, SIDE), ==, NO_RESOURCE);
     g_assert_cmphex(transfer(&t, 1, whole), !=, OK); /* there is no backing */
-    g_assert_cmphex(detach(&t, 1), !=, OK);
+    g_assert_cmphex(guest_detach_backing(&t.g, 1), !=, OK);
     g_assert_cmphex(attach(&t, 1, PIXELS, size, 3), ==, UNSPEC); /* it has one */
     g_assert_cmphex(attach(&t, 1, PIXELS, size, 16385), ==, UNSPEC);
     g_assert_cmphex(attach(&t, 1, PIXELS, size, 1), ==, OK);
@@ -269,16 +238,17 @@ static void what_2d_cannot_do_is_refused(void)
     for (size_t i = 0; i < ARRAY_SIZE(outside); i++) {
         g_test_message("rectangle %zu", i);
         g_assert_cmphex(transfer(&t, 1, outside[i]), ==, BAD);
-        g_assert_cmphex(flush(&t, 1, outside[i]), ==, BAD);
-        g_assert_cmphex(show(&t, 0, 1, outside[i]), ==, BAD);
+        g_assert_cmphex(guest_flush(&t.g, 1, outside[i]), ==, BAD);
+        g_assert_cmphex(guest_show(&t.g, 0, 1, outside[i]), ==, BAD);
     }
-    g_assert_cmphex(show(&t, 0, 1, (struct virtio_gpu_rect) { 0, 0, 15, 16 }),
+    g_assert_cmphex(guest_show(&t.g, 0, 1,
+                               (struct virtio_gpu_rect) { 0, 0, 15, 16 }),
                     ==, BAD);
     /* What is shown may go, and what it took is there for the next. */
     for (int i = 0; i < 500; i++) {
         g_assert_cmphex(create(&t, 2, BGRX, 256, 512), ==, OK);
         g_assert_cmphex(attach(&t, 2, PIXELS, 256 * 512 * 4, 1), ==, OK);
-        g_assert_cmphex(show(&t, 1, 2, whole), ==, OK);
+        g_assert_cmphex(guest_show(&t.g, 1, 2, whole), ==, OK);
         g_assert_cmphex(test_unref(&t, 2), ==, OK);
     }
     test_stop(&t);

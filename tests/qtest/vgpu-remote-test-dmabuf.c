@@ -15,36 +15,25 @@
 #include "standard-headers/drm/drm_fourcc.h"
 #include "vgpu-remote-fake-virgl.h"
 
-#define TEX     10 /* resource ids */
-#define OTHER   11
+#define OTHER   11 /* a resource id, beside TEX */
 #define SIZE    64 /* pixels in a row, and rows, of both */
 #define ROW     (4 * SIZE)
 #define BYTES   (SIZE * ROW)
-#define PAGES   (64u << 20) /* guest memory for backings, far from all else */
 #define SCANOUT (1u << 18)
-#define FENCED  VIRTIO_GPU_FLAG_FENCE
 
 /* --- commands ------------------------------------------------------------ */
 
-static uint32_t create(Test *t, uint32_t id)
+static struct virtio_gpu_resource_create_3d a_texture(uint32_t id)
 {
-    struct virtio_gpu_resource_create_3d c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
-        .resource_id = id, .target = 2, .format = 2, .bind = SCANOUT | 10,
-        .width = SIZE, .height = SIZE, .depth = 1, .array_size = 1,
-    };
+    struct virtio_gpu_resource_create_3d c = guest_texture(id, SIZE, SIZE);
 
-    return guest_call(&t->g, &c, sizeof(c));
+    c.bind |= SCANOUT;
+    return c;
 }
 
 static uint32_t show_part(Test *t, uint32_t id, uint32_t x, uint32_t w, uint32_t h)
 {
-    struct virtio_gpu_set_scanout c = {
-        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT,
-        .r = { x, 0, w, h }, .resource_id = id,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
+    return guest_show(&t->g, 0, id, (struct virtio_gpu_rect) { x, 0, w, h });
 }
 
 static uint32_t show(Test *t, uint32_t id)
@@ -54,33 +43,9 @@ static uint32_t show(Test *t, uint32_t id)
 
 static int send_flush(Test *t, uint32_t id, uint32_t x, uint32_t y, uint32_t flags)
 {
-    struct virtio_gpu_resource_flush c = {
-        .hdr = {
-            .type = VIRTIO_GPU_CMD_RESOURCE_FLUSH, .flags = flags, .fence_id = 3,
-        },
-        .r = { x, y, 4, 4 }, .resource_id = id,
-    };
+    struct virtio_gpu_rect r = { x, y, 4, 4 };
 
-    return guest_send(&t->g, &c, sizeof(c), GUEST_ANSWER);
-}
-
-static int send_submit(Test *t, const uint32_t *words, uint32_t n, uint64_t fence)
-{
-    struct {
-        struct virtio_gpu_cmd_submit c;
-        uint32_t words[64];
-    } c = {
-        .c = {
-            .hdr = {
-                .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = 1,
-                .flags = fence ? FENCED : 0, .fence_id = fence,
-            },
-            .size = 4 * n,
-        },
-    };
-
-    memcpy(c.words, words, 4 * n);
-    return guest_send(&t->g, &c, sizeof(c.c) + 4 * n, GUEST_ANSWER);
+    return guest_send_flush(&t->g, id, r, flags);
 }
 
 /* A screendump, of @w by @h pixels, 3 bytes each. The caller frees it. */
@@ -162,38 +127,24 @@ static char *display(void)
 
 static void start_with(Test *t, FakeVirgl *v, const char *properties)
 {
-    g_autofree char *device = NULL, *more = display();
-    GThread *thread;
+    g_autofree char *more = display();
 
     fake_start(&t->f);
-    device = g_strdup_printf("vgpu-remote,%s%s", t->f.option, properties);
-    thread = test_serve_probe(&t->f);
-    guest_start(&t->g, device, more);
-    g_thread_join(thread);
-    guest_drive(&t->g);
-    g_assert_cmphex(guest_context_create(&t->g, 1, VIRGL_CAPSET_ID), ==, OK);
-    fake_virgl(&t->f, v);
-    g_assert_cmphex(guest_do(&t->g, send_submit(t, NULL, 0, 0)), ==, OK);
-    fake_virgl_take(v, VIRGL_CONTEXT_CREATE);
-    fake_virgl_take(v, VIRGL_SUBMIT);
+    test_start_virgl_with(t, properties, more);
+    test_begin_worker(t, 1, v);
 }
 
 static void add_texture(Test *t, FakeVirgl *v, uint32_t id)
 {
-    g_assert_cmphex(create(t, id), ==, OK);
-    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
+    struct virtio_gpu_resource_create_3d c = a_texture(id);
+
+    test_add_resource(t, v, &c);
 }
 
 static void start(Test *t, FakeVirgl *v)
 {
-    start_with(t, v, "");
+    start_with(t, v, "backend=auto");
     add_texture(t, v, TEX);
-}
-
-static void stop(Test *t, FakeVirgl *v)
-{
-    test_stop(t);
-    fake_virgl_die(v);
 }
 
 /* Take the question for @id's picture. Its answer has what is to be known of @p. */
@@ -240,24 +191,12 @@ static void settle(FakeVirgl *v)
 /* The worker is asked for memory, and to read all of the screen. */
 static void expect_readback(FakeVirgl *v, uint32_t w, uint32_t h)
 {
-    union proto_any m;
-    struct proto_blob_created created = { .type = PROTO_BLOB_CREATED };
-    uint32_t *screen;
-    int fd;
+    uint32_t *screen = fake_virgl_screen(v, w, h);
 
-    fake_recv(v->sock, PROTO_BLOB_CREATE, &m);
-    g_assert_cmpuint(m.blob_create.size, ==, ROUND_UP(4 * w * h, PAGE));
-    created.blob = m.blob_create.blob;
-    created.size = m.blob_create.size;
-    fd = fake_memfd(created.size, true);
-    screen = mmap(NULL, created.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    g_assert(screen != MAP_FAILED);
     for (uint32_t i = 0; i < w * h; i++) {
         screen[i] = 0xabcdef;
     }
-    munmap(screen, created.size);
-    g_assert_cmpint(proto_send(v->sock, &created, &fd, 1), ==, 0);
-    close(fd);
+    munmap(screen, 4 * w * h);
     fake_virgl_take(v, VIRGL_GET);
     fake_virgl_complete(v, v->token, 0, 4 * w, h);
 }
@@ -294,7 +233,7 @@ static void picture_is_shown_without_a_readback(void)
     wait_pixel(&t, 0, 0, 0x0000ff);
     g_assert_true(fake_virgl_is_idle(&v));
     test_expect_status(&t, "\"read\": 0, \"shown\": 3");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     free_picture(&p);
 }
 
@@ -335,7 +274,7 @@ static void flips_ask_once_and_gather(void)
     g_assert_cmphex(test_wait(&t, places[2]), ==, OK);
     g_assert_true(fake_virgl_is_idle(&v));
     test_expect_status(&t, "\"read\": 0");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     free_picture(&one);
     free_picture(&two);
 }
@@ -361,7 +300,7 @@ static void flush_before_the_answer_waits_for_the_picture(void)
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     g_assert_cmphex(test_wait(&t, place), ==, OK);
     g_assert_cmphex(pixel(&t, 40, 40), ==, 0x445566);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     free_picture(&p);
 }
 
@@ -388,7 +327,7 @@ static void picture_that_cannot_be_is_read_back(void)
     FakeVirgl v;
     Test t;
 
-    start_with(&t, &v, "");
+    start_with(&t, &v, "backend=auto");
     for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
         struct proto_exported e;
 
@@ -429,7 +368,7 @@ static void picture_that_cannot_be_is_read_back(void)
         g_usleep(10000);
     }
     test_expect_status(&t, "\"shown\": 0");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     free_picture(&p);
     free_picture(&small);
     close(memfd);
@@ -451,7 +390,7 @@ static void worker_that_has_no_picture_reads(void)
     expect_readback(&v, SIZE, SIZE);
     wait_pixel(&t, 2, 2, 0xabcdef);
     test_expect_status(&t, "\"read\": 1, \"shown\": 0");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void display_that_cannot_import_is_not_asked_again(void)
@@ -473,7 +412,7 @@ static void display_that_cannot_import_is_not_asked_again(void)
     g_assert_cmphex(guest_do(&t.g, send_flush(&t, OTHER, 0, 0, 0)), ==, OK);
     fake_virgl_take(&v, VIRGL_GET);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     free_picture(&p);
 }
 
@@ -499,7 +438,7 @@ static void part_is_read_back_and_the_whole_is_not(void)
     settle(&v);
     wait_pixel(&t, SIZE - 1, SIZE - 1, 0x778899);
     test_expect_status(&t, "\"shown\": 3");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     free_picture(&p);
 }
 
@@ -508,12 +447,12 @@ static void switched_off_all_is_read_back(void)
     FakeVirgl v;
     Test t;
 
-    start_with(&t, &v, ",dmabuf=off");
+    start_with(&t, &v, "backend=auto,dmabuf=off");
     add_texture(&t, &v, TEX);
     g_assert_cmphex(show(&t, TEX), ==, OK);
     expect_readback(&v, SIZE, SIZE);
     wait_pixel(&t, 1, 1, 0xabcdef);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* --- the end ------------------------------------------------------------- */
@@ -545,7 +484,7 @@ static void picture_stays_when_its_worker_dies(void)
     show_first(&t, &w, OTHER, &p);
     settle(&w);
     wait_pixel(&t, 1, 1, 0x775533);
-    stop(&t, &w);
+    test_stop_worker(&t, &w);
     free_picture(&p);
 }
 
@@ -556,7 +495,7 @@ static void nothing_is_left_of_pictures(void)
     FakeVirgl v;
     Test t;
 
-    start_with(&t, &v, "");
+    start_with(&t, &v, "backend=auto");
     for (int i = 0; i < 3; i++) {
         add_texture(&t, &v, TEX);
         show_first(&t, &v, TEX, &p);
@@ -572,13 +511,9 @@ static void nothing_is_left_of_pictures(void)
             fds = test_fds(&t.g);
         }
         g_assert_cmpuint(test_fds(&t.g), <=, fds);
-        g_assert_cmphex(guest_context_create(&t.g, 1, VIRGL_CAPSET_ID), ==, OK);
-        fake_virgl(&t.f, &v);
-        g_assert_cmphex(guest_do(&t.g, send_submit(&t, NULL, 0, 0)), ==, OK);
-        fake_virgl_take(&v, VIRGL_CONTEXT_CREATE);
-        fake_virgl_take(&v, VIRGL_SUBMIT);
+        test_begin_worker(&t, 1, &v);
     }
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     free_picture(&p);
 }
 
@@ -592,10 +527,7 @@ static void device_is_unplugged_while_it_shows_a_picture(void)
     show_first(&t, &v, TEX, &p);
     settle(&v);
     wait_pixel(&t, 1, 1, 0);
-    guest_forget(&t.g);
-    qpci_unplug_acpi_device_test(t.g.qts, "gpu", GUEST_SLOT);
-    g_assert_true(fake_is_closed(v.sock));
-    fake_virgl_die(&v);
+    test_unplug_virgl(&t, &v);
     guest_stop(&t.g);
     fake_stop(&t.f);
     free_picture(&p);
@@ -626,53 +558,40 @@ static void draw(Test *t, uint32_t id, uint32_t colour)
         float_bits(colour & 255), float_bits(255), 0, 0x3ff00000, 0,
     };
 
-    g_assert_cmphex(guest_do(&t->g, send_submit(t, stream, ARRAY_SIZE(stream), 9)),
+    g_assert_cmphex(guest_do(&t->g, guest_send_words(&t->g, 1, stream,
+                                                     ARRAY_SIZE(stream), 9)),
                     ==, OK);
 }
 
 static void add_drawn(Test *t, uint32_t id, uint32_t colour)
 {
-    struct virtio_gpu_ctx_resource attach = {
-        .hdr = { .type = VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, .ctx_id = 1 },
-        .resource_id = id,
-    };
+    struct virtio_gpu_resource_create_3d c = a_texture(id);
 
     g_assert_cmphex(guest_context_create(&t->g, 1, VIRGL_CAPSET_ID), ==, OK);
-    g_assert_cmphex(create(t, id), ==, OK);
-    g_assert_cmphex(guest_call(&t->g, &attach, sizeof(attach)), ==, OK);
+    g_assert_cmphex(guest_call(&t->g, &c, sizeof(c)), ==, OK);
+    g_assert_cmphex(guest_attach(&t->g, 1, id), ==, OK);
     draw(t, id, colour);
 }
 
 /* 16 by 8 pixels of other colours, from (8, 4) on. */
 static void upload(Test *t, uint32_t id)
 {
-    struct virtio_gpu_transfer_host_3d put = {
-        .hdr = { .type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, .ctx_id = 1 },
-        .box = { 8, 4, 0, 16, 8, 1 }, .resource_id = id, .stride = 64,
-    };
+    struct virtio_gpu_box box = { 8, 4, 0, 16, 8, 1 };
+    int put = guest_send_transfer(&t->g, TO_HOST, 1, id, box, 0, 64, 0);
 
-    g_assert_cmphex(guest_call(&t->g, &put, sizeof(put)), ==, OK);
+    g_assert_cmphex(guest_do(&t->g, put), ==, OK);
 }
 
 static void add_pixels(Test *t, uint32_t id)
 {
-    struct {
-        struct virtio_gpu_resource_attach_backing c;
-        struct virtio_gpu_mem_entry e;
-    } attach = {
-        .c = {
-            .hdr.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING,
-            .resource_id = id, .nr_entries = 1,
-        },
-        .e = { PAGES, PAGE },
-    };
+    static const struct virtio_gpu_mem_entry page = { PAGES, PAGE };
     uint32_t pixels[16 * 8];
 
     for (uint32_t i = 0; i < ARRAY_SIZE(pixels); i++) {
         pixels[i] = 0x10000 * i + 0x55;
     }
     qtest_memwrite(t->g.qts, PAGES, pixels, sizeof(pixels));
-    g_assert_cmphex(guest_call(&t->g, &attach, sizeof(attach)), ==, OK);
+    g_assert_cmphex(guest_attach_backing(&t->g, id, &page, 1), ==, OK);
 }
 
 static void expect_drawn(Test *t)

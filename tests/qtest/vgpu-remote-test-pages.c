@@ -15,47 +15,19 @@
 
 #define SHARED  "-object memory-backend-memfd,id=ram,size=128M,share=on " \
                 "-machine memory-backend=ram"
-#define PAGES   (64u << 20) /* guest memory for backings, far from all else */
-#define TEX     10
 #define SIDE    256
 #define ROW     (SIDE * 4u)
 #define BYTES   (SIDE * ROW)
 #define WHOLE   ((struct virtio_gpu_box) { 0, 0, 0, SIDE, SIDE, 1 })
-#define FENCED  VIRTIO_GPU_FLAG_FENCE
-#define TO_HOST VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D
-#define FROM_HOST VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D
 
 /* --- commands ------------------------------------------------------------ */
 
 static int send_create(Test *t)
 {
-    struct virtio_gpu_resource_create_3d c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
-        .resource_id = TEX, .target = 2, .format = 1, .bind = 10,
-        .width = SIDE, .height = SIDE, .depth = 1, .array_size = 1,
-    };
+    struct virtio_gpu_resource_create_3d c = guest_texture(TEX, SIDE, SIDE);
 
+    c.format = 1;
     return guest_send(&t->g, &c, sizeof(c), GUEST_ANSWER);
-}
-
-typedef struct Backing {
-    struct virtio_gpu_resource_attach_backing c;
-    struct virtio_gpu_mem_entry e[4];
-} Backing;
-
-static void attach_backing(Test *t, uint32_t id,
-                           const struct virtio_gpu_mem_entry *e, uint32_t n)
-{
-    Backing b = {
-        .c = {
-            .hdr.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING,
-            .resource_id = id, .nr_entries = n,
-        },
-    };
-
-    memcpy(b.e, e, n * sizeof(e[0]));
-    g_assert_cmphex(guest_call(&t->g, &b, sizeof(b.c) + n * sizeof(e[0])), ==,
-                    OK);
 }
 
 /* Two pieces, the later one first, and a page between them that is not attached. */
@@ -63,26 +35,21 @@ static const struct virtio_gpu_mem_entry halves[] = {
     { PAGES + BYTES / 2 + PAGE, BYTES / 2 }, { PAGES, BYTES / 2 },
 };
 
-static int send_simple(Test *t, uint32_t type, uint32_t ctx, uint32_t id,
-                       uint32_t flags)
+static void attach_pages(Test *t, const struct virtio_gpu_mem_entry *e,
+                         uint32_t n)
 {
-    struct virtio_gpu_ctx_resource c = {
-        .hdr = { .type = type, .ctx_id = ctx, .flags = flags, .fence_id = 3 },
-        .resource_id = id,
-    };
+    g_assert_cmphex(guest_attach_backing(&t->g, TEX, e, n), ==, OK);
+}
 
-    return guest_send(&t->g, &c, sizeof(c), GUEST_ANSWER);
+static void detach_pages(Test *t)
+{
+    g_assert_cmphex(guest_detach_backing(&t->g, TEX), ==, OK);
 }
 
 static int send_transfer(Test *t, uint32_t type, struct virtio_gpu_box box,
                          uint64_t offset, uint32_t flags)
 {
-    struct virtio_gpu_transfer_host_3d c = {
-        .hdr = { .type = type, .ctx_id = 1, .flags = flags, .fence_id = 5 },
-        .box = box, .offset = offset, .resource_id = TEX,
-    };
-
-    return guest_send(&t->g, &c, sizeof(c), GUEST_ANSWER);
+    return guest_send_transfer(&t->g, type, 1, TEX, box, offset, 0, flags);
 }
 
 static int send_put(Test *t, uint32_t flags)
@@ -146,17 +113,7 @@ static void start_with(Test *t, FakeVirgl *v, const char *more)
 static void start(Test *t, FakeVirgl *v)
 {
     start_with(t, v, SHARED);
-    attach_backing(t, TEX, halves, 2);
-}
-
-static struct virgl_transfer take(FakeVirgl *v, enum virgl_call call)
-{
-    struct virgl_transfer x;
-
-    fake_virgl_take(v, call);
-    x = virgl_get_transfer(&v->in);
-    g_assert_true(wire_done(&v->in));
-    return x;
+    attach_pages(t, halves, 2);
 }
 
 /* An upload whose command is answered at once, since its bytes were copied. */
@@ -168,7 +125,7 @@ static void put_copied(Test *t, FakeVirgl *v, uint32_t flags)
     if (v->done == 1) {
         fake_virgl_take(v, VIRGL_CONTEXT_CREATE);
     }
-    x = take(v, VIRGL_PUT);
+    x = fake_virgl_transfer(v, VIRGL_PUT);
     g_assert_cmpuint(x.data.blob, ==, VIRGL_STAGING);
     fake_virgl_complete(v, v->token, 0, 0, 0);
 }
@@ -188,12 +145,6 @@ static void imported(FakeVirgl *v, uint64_t id, uint32_t status)
     };
 
     g_assert_cmpint(proto_send(v->sock, &m, NULL, 0), ==, 0);
-}
-
-static void stop(Test *t, FakeVirgl *v)
-{
-    test_stop(t);
-    fake_virgl_die(v);
 }
 
 /* --- where there is none ------------------------------------------------- */
@@ -218,20 +169,20 @@ static void private_memory_is_copied(void)
     Test t;
 
     start_with(&t, &v, NULL);
-    attach_backing(&t, TEX, halves, 2);
+    attach_pages(&t, halves, 2);
     expect_copies(&t, &v, "\"no RAM is");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     /* Shared by a private mapping only; and one that could shrink. */
     start_with(&t, &v, "-object memory-backend-memfd,id=ram,size=128M,"
                "share=off -machine memory-backend=ram");
-    attach_backing(&t, TEX, halves, 2);
+    attach_pages(&t, halves, 2);
     expect_copies(&t, &v, "\"no RAM is");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     start_with(&t, &v, "-object memory-backend-memfd,id=ram,size=128M,share=on,"
                "seal=off -machine memory-backend=ram");
-    attach_backing(&t, TEX, halves, 2);
+    attach_pages(&t, halves, 2);
     expect_copies(&t, &v, "\"no RAM is");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void switch_makes_it_copy(void)
@@ -243,7 +194,7 @@ static void switch_makes_it_copy(void)
     start(&t, &v);
     g_unsetenv("VGPU_PERF");
     expect_copies(&t, &v, "\"switched off");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void host_without_udmabuf_copies(void)
@@ -253,7 +204,7 @@ static void host_without_udmabuf_copies(void)
 
     start(&t, &v);
     expect_copies(&t, &v, "\"/dev/udmabuf");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void worker_that_was_given_nothing_must_not_thank(void)
@@ -264,7 +215,7 @@ static void worker_that_was_given_nothing_must_not_thank(void)
     start(&t, &v);
     imported(&v, VIRGL_BLOB_FIRST, 0);
     g_assert_true(fake_is_closed(v.sock));
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* --- a worker that has them ---------------------------------------------- */
@@ -297,7 +248,7 @@ static int put_in_place(Test *t, FakeVirgl *v, uint64_t id)
 
     place = send_put(t, FENCED);
     test_expect_held(t, place);
-    x = take(v, VIRGL_PUT);
+    x = fake_virgl_transfer(v, VIRGL_PUT);
     g_assert_cmpuint(x.data.blob, ==, id);
     g_assert_cmpuint(x.data.size, ==, BYTES);
     return place;
@@ -365,7 +316,7 @@ static void worker_gets_what_was_attached_and_no_more(void)
     g_assert_cmpuint(number_at(&t, "in_place"), ==, BYTES);
     g_assert_cmpuint(number_at(&t, "copied"), ==, 2 * BYTES);
     munmap(map, BYTES);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void box_in_place_is_where_the_guest_has_it(void)
@@ -380,7 +331,7 @@ static void box_in_place_is_where_the_guest_has_it(void)
     start_in_place(&t, &v, &id);
     place = send_transfer(&t, TO_HOST, box, offset, FENCED);
     test_expect_held(&t, place);
-    x = take(&v, VIRGL_PUT);
+    x = fake_virgl_transfer(&v, VIRGL_PUT);
     g_assert_cmpuint(x.data.blob, ==, id);
     g_assert_cmpuint(x.data.offset, ==, offset);
     g_assert_cmpuint(x.data.size, ==, 127 * ROW + 200 * 4);
@@ -392,15 +343,17 @@ static void box_in_place_is_where_the_guest_has_it(void)
     box.w = box.h = 64;
     place = send_transfer(&t, TO_HOST, box, 0, FENCED);
     g_assert_cmphex(guest_do(&t.g, place), ==, OK);
-    g_assert_cmpuint(take(&v, VIRGL_PUT).data.blob, ==, VIRGL_STAGING);
+    x = fake_virgl_transfer(&v, VIRGL_PUT);
+    g_assert_cmpuint(x.data.blob, ==, VIRGL_STAGING);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     put_copied(&t, &v, 0);
     place = send_transfer(&t, FROM_HOST, WHOLE, 0, FENCED);
     test_expect_held(&t, place);
-    g_assert_cmpuint(take(&v, VIRGL_GET).data.blob, ==, VIRGL_STAGING);
+    x = fake_virgl_transfer(&v, VIRGL_GET);
+    g_assert_cmpuint(x.data.blob, ==, VIRGL_STAGING);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     g_assert_cmphex(test_wait(&t, place), ==, OK);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* What a small upload is answered with must not tell that the large one is read. */
@@ -418,7 +371,7 @@ static void answers_wait_for_what_is_read_in_place(void)
     token = v.token;
     small = send_transfer(&t, TO_HOST, box, 0, FENCED);
     test_expect_held(&t, small);
-    take(&v, VIRGL_PUT);
+    fake_virgl_transfer(&v, VIRGL_PUT);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     test_expect_held(&t, small);
     g_assert_false(guest_is_answered(&t.g, large));
@@ -429,7 +382,7 @@ static void answers_wait_for_what_is_read_in_place(void)
     g_assert_cmpuint(guest_order(&t.g, large), <, guest_order(&t.g, small));
     g_assert_cmphex(test_wait(&t, large), ==, OK);
     g_assert_cmphex(test_wait(&t, small), ==, OK);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* Pages are not given back to a guest while somebody reads them. */
@@ -445,7 +398,7 @@ static void pages_are_kept_until_they_have_been_read(void)
     start_in_place(&t, &v, &id);
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
         int put = put_in_place(&t, &v, id);
-        int end = send_simple(&t, types[i], 0, TEX, 0);
+        int end = guest_send_simple(&t.g, types[i], 0, TEX);
 
         guest_kick(&t.g);
         g_usleep(50000);
@@ -458,12 +411,12 @@ static void pages_are_kept_until_they_have_been_read(void)
         give_back(&v, id);
         g_assert_cmpuint(number_at(&t, "pinned"), ==, 0);
         if (i == 0) {
-            attach_backing(&t, TEX, halves, 2);
+            attach_pages(&t, halves, 2);
             close(ask(&t, &v, &id));
             import(&t, &v, id);
         }
     }
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void worker_that_is_lost_has_no_pages_and_the_next_is_asked(void)
@@ -481,9 +434,9 @@ static void worker_that_is_lost_has_no_pages_and_the_next_is_asked(void)
     g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
     begin(&t, &w);
-    attach_backing(&t, TEX, halves, 2);
+    attach_pages(&t, halves, 2);
     close(ask(&t, &w, &id));
-    stop(&t, &w);
+    test_stop_worker(&t, &w);
 }
 
 static void pages_can_go_before_the_worker_answers(void)
@@ -494,10 +447,9 @@ static void pages_can_go_before_the_worker_answers(void)
 
     start(&t, &v);
     close(ask(&t, &v, &id));
-    g_assert_cmphex(guest_do(&t.g, send_simple(
-        &t, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, TEX, 0)), ==, OK);
+    detach_pages(&t);
     give_back(&v, id);
-    attach_backing(&t, TEX, halves, 2);
+    attach_pages(&t, halves, 2);
     close(ask(&t, &v, &next));
     g_assert_cmpuint(next, !=, id);
     imported(&v, id, 0);
@@ -509,7 +461,7 @@ static void pages_can_go_before_the_worker_answers(void)
     put_copied(&t, &v, FENCED);
     put_copied(&t, &v, FENCED);
     g_assert_true(is_quiet(&v));
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* Beside each other, not at pages, or in more than the kernel takes at a time. */
@@ -533,15 +485,14 @@ static void pages_that_cannot_be_imported_are_copied(void)
 
     start_with(&t, &v, SHARED);
     for (size_t i = 0; i < ARRAY_SIZE(backings); i++) {
-        attach_backing(&t, TEX, backings[i].e, backings[i].n);
+        attach_pages(&t, backings[i].e, backings[i].n);
         for (int n = 0; n < 3; n++) {
             put_copied(&t, &v, FENCED);
         }
         g_assert_true(is_quiet(&v));
-        g_assert_cmphex(guest_do(&t.g, send_simple(
-            &t, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, TEX, 0)), ==, OK);
+        detach_pages(&t);
     }
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* The server says how much the device may have; pages of the guest are limited so, too. */
@@ -554,40 +505,26 @@ static void pages_beyond_the_budget_are_copied(void)
     t.f.memory_max = BYTES - PAGE;
     test_start_virgl_with(&t, "backend=auto", SHARED);
     begin(&t, &v);
-    attach_backing(&t, TEX, halves, 2);
+    attach_pages(&t, halves, 2);
     for (int i = 0; i < 4; i++) {
         put_copied(&t, &v, FENCED);
     }
     g_assert_true(is_quiet(&v));
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* As stock drivers do it: out of a buffer of pages, within a submission. */
 static void copies_and_uploads_of_a_submission_are_in_place(void)
 {
-    struct {
-        struct virtio_gpu_cmd_submit c;
-        uint32_t w[14 + 15 + 2];
-    } c = {
-        .c = {
-            .hdr = { .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = 1,
-                     .flags = FENCED, .fence_id = 1 },
-            .size = sizeof(c.w),
-        },
-        .w = {
-            VIRGL_STREAM_TRANSFER_WORDS << 16 | VIRGL_STREAM_TRANSFER,
-            TEX, 0, 0, 0, 0, 0, 0, 0, SIDE, SIDE, 1, 0, VIRGL_STREAM_TO_HOST,
-            VIRGL_STREAM_COPY_WORDS << 16 | VIRGL_STREAM_COPY,
-            TEX, 0, 0, 0, 0, 0, 0, 0, SIDE, SIDE, 1, TEX, 0, VIRGL_STREAM_COPY_IN_ORDER,
-            1 << 16 | 99, 77,
-        },
+    static const uint32_t w[] = {
+        VIRGL_STREAM_TRANSFER_WORDS << 16 | VIRGL_STREAM_TRANSFER,
+        TEX, 0, 0, 0, 0, 0, 0, 0, SIDE, SIDE, 1, 0, VIRGL_STREAM_TO_HOST,
+        VIRGL_STREAM_COPY_WORDS << 16 | VIRGL_STREAM_COPY,
+        TEX, 0, 0, 0, 0, 0, 0, 0, SIDE, SIDE, 1, SOURCE, 0,
+        VIRGL_STREAM_COPY_IN_ORDER,
+        1 << 16 | 99, 77,
     };
-    struct virtio_gpu_resource_create_3d source = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
-        .resource_id = TEX + 1, .target = 0, .format = 64,
-        .bind = VIRGL_BIND_STAGING, .width = BYTES, .height = 1, .depth = 1,
-        .array_size = 1,
-    };
+    struct virtio_gpu_resource_create_3d source = guest_staging(SOURCE, BYTES);
     static const enum virgl_call calls[] = { VIRGL_PUT, VIRGL_COPY };
     uint64_t id, other = 0;
     FakeVirgl v;
@@ -595,20 +532,17 @@ static void copies_and_uploads_of_a_submission_are_in_place(void)
     Test t;
 
     start_in_place(&t, &v, &id);
-    g_assert_cmphex(guest_call(&t.g, &source, sizeof(source)), ==, OK);
-    fake_virgl_take(&v, VIRGL_RESOURCE_CREATE);
-    attach_backing(&t, TEX + 1, halves, 2);
-    g_assert_cmphex(guest_do(&t.g, send_simple(
-        &t, VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, TEX + 1, 0)), ==, OK);
+    test_add_resource(&t, &v, &source);
+    g_assert_cmphex(guest_attach_backing(&t.g, SOURCE, halves, 2), ==, OK);
+    g_assert_cmphex(guest_attach(&t.g, 1, SOURCE), ==, OK);
     fake_virgl_take(&v, VIRGL_ATTACH);
-    c.w[14 + 12] = TEX + 1;
     for (int round = 0; round < 3; round++) {
         uint32_t tokens[2];
 
-        place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+        place = guest_send_words(&t.g, 1, w, ARRAY_SIZE(w), 1);
         test_expect_held(&t, place);
         for (int i = 0; i < 2; i++) {
-            struct virgl_transfer x = take(&v, calls[i]);
+            struct virgl_transfer x = fake_virgl_transfer(&v, calls[i]);
 
             tokens[i] = v.token;
             g_assert_cmpuint(x.data.blob, ==, i == 0 ? id : round < 2
@@ -627,13 +561,14 @@ static void copies_and_uploads_of_a_submission_are_in_place(void)
     }
     g_assert_cmpuint(number_at(&t, "pinned"), ==, 2 * BYTES);
     /* Nobody would tell the guest: read at once. */
-    c.c.hdr.flags = 0;
-    place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    place = guest_send_words(&t.g, 1, w, ARRAY_SIZE(w), 0);
     g_assert_cmphex(guest_do(&t.g, place), ==, OK);
     for (int i = 0; i < 2; i++) {
-        g_assert_cmpuint(take(&v, calls[i]).data.blob, ==, VIRGL_STAGING);
+        struct virgl_transfer x = fake_virgl_transfer(&v, calls[i]);
+
+        g_assert_cmpuint(x.data.blob, ==, VIRGL_STAGING);
     }
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void reset_and_unplugging_give_pages_back(void)
@@ -644,18 +579,12 @@ static void reset_and_unplugging_give_pages_back(void)
     fake_start(&t.f);
     guest_start(&t.g, NULL, SHARED);
     for (int i = 0; i < 2; i++) {
-        GThread *thread = test_serve_probe(&t.f);
         FakeVirgl v, w;
         uint64_t id;
 
-        qtest_qmp_device_add(t.g.qts, "vgpu-remote", "gpu",
-                             "{'addr': %s, 'hostmem': %d, 'server': %s}",
-                             stringify(GUEST_SLOT), GUEST_HOSTMEM,
-                             t.f.option + strlen("server="));
-        g_thread_join(thread);
-        guest_drive(&t.g);
+        test_plug_virgl(&t);
         begin(&t, &v);
-        attach_backing(&t, TEX, halves, 2);
+        attach_pages(&t, halves, 2);
         close(ask(&t, &v, &id));
         import(&t, &v, id);
         put_in_place(&t, &v, id);
@@ -664,16 +593,11 @@ static void reset_and_unplugging_give_pages_back(void)
         g_assert_cmpuint(number_at(&t, "pinned"), ==, 0);
         fake_virgl_die(&v);
         begin(&t, &w);
-        attach_backing(&t, TEX, halves, 2);
+        attach_pages(&t, halves, 2);
         close(ask(&t, &w, &id));
         import(&t, &w, id);
         put_in_place(&t, &w, id);
-        guest_forget(&t.g);
-        qpci_unplug_acpi_device_test(t.g.qts, "gpu", GUEST_SLOT);
-        g_assert_true(fake_is_closed(w.sock));
-        g_assert_true(fake_is_closed(t.f.conn));
-        fake_virgl_die(&w);
-        fake_die(&t.f);
+        test_unplug_virgl(&t, &w);
         if (i == 0) {
             fds = test_fds(&t.g);
         }
@@ -733,9 +657,8 @@ static void start_real(Test *t, const char *more)
     guest_drive(&t->g);
     g_assert_cmphex(guest_context_create(&t->g, 1, VIRGL_CAPSET_ID), ==, OK);
     g_assert_cmphex(guest_do(&t->g, send_create(t)), ==, OK);
-    attach_backing(t, TEX, halves, 2);
-    g_assert_cmphex(guest_do(&t->g, send_simple(
-        t, VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, 1, TEX, 0)), ==, OK);
+    attach_pages(t, halves, 2);
+    g_assert_cmphex(guest_attach(&t->g, 1, TEX), ==, OK);
 }
 
 /* What the texture has, by way of pages elsewhere. */
@@ -744,9 +667,8 @@ static void expect_texture(Test *t, uint32_t factor)
     static const struct virtio_gpu_mem_entry back = { BACK, BYTES };
     g_autofree uint32_t *words = g_malloc0(BYTES);
 
-    g_assert_cmphex(guest_do(&t->g, send_simple(
-        t, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, TEX, 0)), ==, OK);
-    attach_backing(t, TEX, &back, 1);
+    detach_pages(t);
+    attach_pages(t, &back, 1);
     qtest_memset(t->g.qts, BACK, 0xee, BYTES);
     g_assert_cmphex(guest_do(&t->g, send_transfer(
         t, FROM_HOST, WHOLE, 0, FENCED)), ==, OK);
@@ -754,9 +676,8 @@ static void expect_texture(Test *t, uint32_t factor)
     for (uint32_t i = 0; i < BYTES / 4; i++) {
         g_assert_cmphex(words[i], ==, i * factor);
     }
-    g_assert_cmphex(guest_do(&t->g, send_simple(
-        t, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, TEX, 0)), ==, OK);
-    attach_backing(t, TEX, halves, 2);
+    detach_pages(t);
+    attach_pages(t, halves, 2);
 }
 
 /* Uploads, until the worker has the pages. */
@@ -810,7 +731,7 @@ static void real_worker_copies_from_private_memory(void)
 
 static void real_worker_is_detached_from_and_killed_in_flight(void)
 {
-    int places[8], end;
+    int places[8];
     pid_t worker;
     Test t;
 
@@ -820,14 +741,13 @@ static void real_worker_is_detached_from_and_killed_in_flight(void)
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
         places[i] = send_put(&t, FENCED);
     }
-    end = send_simple(&t, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, TEX, 0);
-    g_assert_cmphex(guest_do(&t.g, end), ==, OK);
+    detach_pages(&t);
     fill(&t, 1);
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
         g_assert_cmphex(test_wait(&t, places[i]), ==, OK);
     }
     g_assert_cmpuint(number_at(&t, "in_place"), ==, 8 * BYTES);
-    attach_backing(&t, TEX, halves, 2);
+    attach_pages(&t, halves, 2);
     expect_texture(&t, 3);
     fill(&t, 4);
     warm_up(&t);

@@ -10,127 +10,6 @@
 
 #include "vgpu-remote-fake-virgl.h"
 
-#define TEX     10 /* resource ids */
-#define PAGES   (64u << 20) /* guest memory for backings, far from all else */
-#define FENCED  VIRTIO_GPU_FLAG_FENCE
-#define ON_RING (VIRTIO_GPU_FLAG_FENCE | VIRTIO_GPU_FLAG_INFO_RING_IDX)
-
-/* --- commands ------------------------------------------------------------ */
-
-static uint32_t create(Test *t, uint32_t id, uint32_t w, uint32_t h)
-{
-    struct virtio_gpu_resource_create_3d c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
-        .resource_id = id, .target = 2, .format = 2, .bind = 10,
-        .width = w, .height = h, .depth = 1, .array_size = 1,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
-/* Two pieces, the later one first. */
-static uint32_t attach_backing(Test *t, uint32_t id, uint32_t size)
-{
-    struct {
-        struct virtio_gpu_resource_attach_backing c;
-        struct virtio_gpu_mem_entry e[2];
-    } c = {
-        .c = {
-            .hdr.type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING,
-            .resource_id = id, .nr_entries = 2,
-        },
-        .e = { { PAGES + size / 2, size / 2 }, { PAGES, size / 2 } },
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
-static uint32_t simple(Test *t, uint32_t type, uint32_t ctx, uint32_t id)
-{
-    struct virtio_gpu_ctx_resource c = {
-        .hdr = { .type = type, .ctx_id = ctx }, .resource_id = id,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
-static uint32_t attach(Test *t, uint32_t ctx, uint32_t id)
-{
-    return simple(t, VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, ctx, id);
-}
-
-static int send_transfer(Test *t, uint32_t type, uint32_t ctx, uint32_t id,
-                         struct virtio_gpu_box box, uint64_t offset,
-                         uint32_t stride, uint32_t flags)
-{
-    struct virtio_gpu_transfer_host_3d c = {
-        .hdr = { .type = type, .ctx_id = ctx, .flags = flags, .fence_id = 5 },
-        .box = box, .offset = offset, .resource_id = id, .stride = stride,
-    };
-
-    return guest_send(&t->g, &c, sizeof(c), GUEST_ANSWER);
-}
-
-static int send_submit(Test *t, uint32_t ctx, uint32_t size, uint32_t flags,
-                       uint32_t ring, uint64_t fence)
-{
-    struct {
-        struct virtio_gpu_cmd_submit c;
-        uint8_t bytes[256];
-    } c = {
-        .c = {
-            .hdr = {
-                .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = ctx,
-                .flags = flags, .fence_id = fence, .ring_idx = ring,
-            },
-            .size = size,
-        },
-    };
-
-    for (size_t i = 0; i < sizeof(c.bytes); i++) {
-        c.bytes[i] = i;
-    }
-    return guest_send(&t->g, &c, sizeof(c.c) + MIN(size, sizeof(c.bytes)),
-                      GUEST_ANSWER);
-}
-
-static uint32_t submit(Test *t, uint32_t ctx, uint32_t size)
-{
-    return guest_do(&t->g, send_submit(t, ctx, size, 0, 0, 0));
-}
-
-/* A context with its worker; the first one of a test starts that. */
-static void add_context(Test *t, uint32_t id, FakeVirgl *v, bool first)
-{
-    g_assert_cmphex(guest_context_create(&t->g, id, VIRGL_CAPSET_ID), ==, OK);
-    if (first) {
-        fake_virgl(&t->f, v);
-    }
-    g_assert_cmphex(submit(t, id, 0), ==, OK);
-    fake_virgl_take(v, VIRGL_CONTEXT_CREATE);
-    g_assert_cmpuint(wire_get_u32(&v->in), ==, id);
-    fake_virgl_take(v, VIRGL_SUBMIT);
-}
-
-static void add_texture(Test *t, FakeVirgl *v, uint32_t id, uint32_t w,
-                        uint32_t h)
-{
-    g_assert_cmphex(create(t, id, w, h), ==, OK);
-    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
-}
-
-static void start(Test *t, FakeVirgl *v)
-{
-    test_start_virgl(t, "backend=auto");
-    add_context(t, 1, v, true);
-}
-
-static void stop(Test *t, FakeVirgl *v)
-{
-    test_stop(t);
-    fake_virgl_die(v);
-}
-
 /* --- what is offered ----------------------------------------------------- */
 
 static void auto_offers_both_and_emulation_virgl_alone(void)
@@ -150,6 +29,52 @@ static void auto_offers_both_and_emulation_virgl_alone(void)
     test_stop(&t);
 }
 
+static void set_backend(Test *t, const char *value)
+{
+    qtest_qmp_assert_success(t->g.qts, "{'execute': 'qom-set', 'arguments': "
+                             "{'path': '/machine/peripheral/gpu', "
+                             "'property': 'backend', 'value': %s}}", value);
+}
+
+static void switch_is_for_new_contexts(void)
+{
+    FakeContext c, d;
+    FakeVirgl v;
+    Test t;
+
+    test_start_worker(&t, &v);
+    test_add_context(&t, 2, &c);
+    set_backend(&t, "remote");
+    g_assert_cmphex(guest_context_create(&t.g, 3, VIRGL_CAPSET_ID), ==, BAD);
+    g_assert_cmphex(guest_submit(&t.g, 1, 4), ==, OK);
+    fake_virgl_take(&v, VIRGL_SUBMIT);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(guest_context_create(&t.g, 3, VGPU_CAPSET_ID), ==, OK);
+    fake_context(&t.f, &d);
+    set_backend(&t, "emulation");
+    g_assert_cmphex(guest_context_create(&t.g, 4, VGPU_CAPSET_ID), ==, BAD);
+    test_add_virgl_context(&t, 5, &v);
+    g_assert_cmphex(guest_do(&t.g, guest_send_wait(&t.g, 2, 1, 0, 9)), ==, OK);
+    set_backend(&t, "auto");
+    g_assert_cmphex(guest_context_create(&t.g, 4, VIRGL_CAPSET_ID), ==, OK);
+    test_stop_worker(&t, &v);
+    fake_context_die(&c);
+    fake_context_die(&d);
+}
+
+static void switch_to_what_was_not_offered_is_refused(void)
+{
+    g_autofree char *said = NULL;
+    Test t;
+
+    test_start_virgl(&t, "backend=emulation");
+    said = qtest_hmp(t.g.qts, "qom-set /machine/peripheral/gpu backend remote");
+    g_assert_nonnull(strstr(said, "start it with backend=auto"));
+    test_stop(&t);
+}
+
+/* --- submissions --------------------------------------------------------- */
+
 /* A console makes contexts, and must not cost a worker. */
 static void context_is_begun_when_it_is_used(void)
 {
@@ -161,25 +86,23 @@ static void context_is_begun_when_it_is_used(void)
     g_assert_cmphex(guest_context_create(&t.g, 8, 0), ==, OK);
     g_assert_false(fake_has_context(&t.f));
     guest_kick(&t.g);
-    send_submit(&t, 7, 4, FENCED, 0, 1);
+    guest_send_submit(&t.g, 7, 4, FENCED, 0, 1);
     guest_kick(&t.g);
     fake_virgl(&t.f, &v);
     fake_virgl_take(&v, VIRGL_CONTEXT_CREATE);
     fake_virgl_take(&v, VIRGL_SUBMIT);
     /* What was attached before comes along. */
-    add_texture(&t, &v, TEX, 16, 16);
-    g_assert_cmphex(attach(&t, 8, TEX), ==, OK);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(guest_attach(&t.g, 8, TEX), ==, OK);
     g_assert_true(fake_virgl_is_idle(&v));
-    g_assert_cmphex(submit(&t, 8, 4), ==, OK);
+    g_assert_cmphex(guest_submit(&t.g, 8, 4), ==, OK);
     fake_virgl_take(&v, VIRGL_CONTEXT_CREATE);
     fake_virgl_take(&v, VIRGL_ATTACH);
     g_assert_cmpuint(wire_get_u32(&v.in), ==, 8);
     g_assert_cmpuint(wire_get_u32(&v.in), ==, TEX);
     fake_virgl_take(&v, VIRGL_SUBMIT);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
-
-/* --- messages ------------------------------------------------------------ */
 
 static void submission_arrives_as_it_was(void)
 {
@@ -188,8 +111,8 @@ static void submission_arrives_as_it_was(void)
     int place;
     Test t;
 
-    start(&t, &v);
-    place = send_submit(&t, 1, 200, FENCED, 0, 1);
+    test_start_worker(&t, &v);
+    place = guest_send_submit(&t.g, 1, 200, FENCED, 0, 1);
     test_expect_held(&t, place);
     fake_virgl_take(&v, VIRGL_SUBMIT);
     g_assert_cmpuint(wire_get_u32(&v.in), ==, 1);
@@ -201,23 +124,312 @@ static void submission_arrives_as_it_was(void)
     }
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     g_assert_cmphex(test_wait(&t, place), ==, OK);
-    place = send_submit(&t, 1, 8, FENCED, 0, 2);
+    place = guest_send_submit(&t.g, 1, 8, FENCED, 0, 2);
     guest_kick(&t.g);
     fake_virgl_take(&v, VIRGL_SUBMIT);
     fake_virgl_complete(&v, v.token, EINVAL, 0, 0);
     g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
-static void write_guest(Test *t, uint32_t at, uint32_t size, uint8_t first)
+/* --- copies -------------------------------------------------------------- */
+
+#define COPY (1 + VIRGL_STREAM_COPY_WORDS)
+
+/* Of SOURCE, four bytes at @offset, to pixel @x of the first row of TEX. */
+static void put_copy(uint32_t *w, uint32_t x, uint32_t offset, uint32_t flags)
 {
-    g_autofree uint8_t *bytes = g_malloc(size);
+    const uint32_t words[COPY] = {
+        VIRGL_STREAM_COPY_WORDS << 16 | VIRGL_STREAM_COPY,
+        TEX, 0, 0, 4, 4, x, 0, 0, 1, 1, 1, SOURCE, offset, flags,
+    };
 
-    for (uint32_t i = 0; i < size; i++) {
-        bytes[i] = first + i;
-    }
-    qtest_memwrite(t->g.qts, PAGES + at, bytes, size);
+    memcpy(w, words, sizeof(words));
 }
+
+/* Context 1 with TEX, and SOURCE which is attached to it. */
+static void start_copies(Test *t, FakeVirgl *v)
+{
+    struct virtio_gpu_resource_create_3d source = guest_staging(SOURCE, 4096);
+
+    test_start_worker(t, v);
+    test_add_texture(t, v, TEX, 64, 16);
+    test_add_resource(t, v, &source);
+    g_assert_cmphex(guest_attach_halves(&t->g, SOURCE, 4096), ==, OK);
+    g_assert_cmphex(guest_attach(&t->g, 1, SOURCE), ==, OK);
+    fake_virgl_take(v, VIRGL_ATTACH);
+    guest_fill_pages(&t->g, 4096, 0);
+}
+
+static void take_copy(FakeVirgl *v, uint32_t x, uint32_t offset)
+{
+    struct virgl_transfer t = fake_virgl_transfer(v, VIRGL_COPY);
+
+    g_assert_cmpuint(t.context, ==, 1);
+    g_assert_cmpuint(t.resource, ==, TEX);
+    g_assert_cmpuint(t.x, ==, x);
+    g_assert_cmpuint(t.data.size, ==, 4);
+    for (uint32_t i = 0; i < 4; i++) { /* the first half of the pages is last */
+        g_assert_cmpuint(v->staging[t.data.offset + i], ==,
+                         (uint8_t)(offset + 2048 + i));
+    }
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+}
+
+static void take_words(FakeVirgl *v, uint32_t n, uint32_t second)
+{
+    const uint32_t *w;
+
+    fake_virgl_take(v, VIRGL_SUBMIT);
+    g_assert_cmpuint(wire_get_u32(&v->in), ==, 1);
+    g_assert_cmpuint(wire_get_u32(&v->in), ==, 4 * n);
+    w = wire_get_bytes(&v->in, 4 * n);
+    g_assert_true(wire_done(&v->in));
+    g_assert_cmpuint(n ? w[1] : 0, ==, second);
+}
+
+static void copies_keep_their_place_in_a_submission(void)
+{
+    uint32_t w[2 + COPY + COPY + 2 + 2 + COPY + 1] = { 1 << 16 | 99, 71 };
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    start_copies(&t, &v);
+    put_copy(w + 2, 1, 1000, 1);
+    put_copy(w + 2 + COPY, 2, 2046, 1);
+    w[2 + 2 * COPY] = w[4 + 2 * COPY] = 1 << 16 | 98;
+    w[3 + 2 * COPY] = 72;
+    put_copy(w + 6 + 2 * COPY, 3, 8, 1);
+    w[6 + 3 * COPY] = 1000 << 16 | 97; /* it says that it is longer than all */
+    place = guest_send_words(&t.g, 1, w, ARRAY_SIZE(w), 1);
+    test_expect_held(&t, place);
+    take_words(&v, 2, 71);
+    g_assert_cmpuint(v.token, ==, 0);
+    take_copy(&v, 1, 1000);
+    take_copy(&v, 2, 2046);
+    take_words(&v, 4, 72);
+    take_copy(&v, 3, 8);
+    take_words(&v, 1, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    /* Nothing behind it: the fence is a submission of its own. */
+    place = guest_send_words(&t.g, 1, w + 2, COPY, 1);
+    guest_kick(&t.g);
+    take_copy(&v, 1, 1000);
+    take_words(&v, 0, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    /* One that is cut off is the worker's affair. */
+    place = guest_send_words(&t.g, 1, w + 2, COPY - 1, 1);
+    guest_kick(&t.g);
+    take_words(&v, COPY - 1, TEX);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    test_stop_worker(&t, &v);
+}
+
+static uint32_t try_copy(Test *t, uint32_t ctx, uint32_t offset, uint32_t flags)
+{
+    uint32_t w[COPY];
+
+    put_copy(w, 1, offset, flags);
+    return guest_do(&t->g, guest_send_words(&t->g, ctx, w, COPY, 1));
+}
+
+/* What a program's context was not given stays another's. */
+static void copy_from_another_contexts_pages_is_refused(void)
+{
+    FakeVirgl v;
+    Test t;
+
+    start_copies(&t, &v);
+    test_add_virgl_context(&t, 2, &v);
+    g_assert_cmphex(try_copy(&t, 2, 0, 1), ==, NO_RESOURCE);
+    g_assert_cmphex(try_copy(&t, 1, 4093, 1), ==, BAD); /* beyond its end */
+    g_assert_cmphex(try_copy(&t, 1, 0, 3), ==, BAD); /* the other way */
+    g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
+    fake_virgl_take(&v, VIRGL_CONTEXT_DESTROY);
+    test_add_virgl_context(&t, 1, &v); /* the same number, another program */
+    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_attach(&t.g, 1, SOURCE), ==, OK);
+    fake_virgl_take(&v, VIRGL_ATTACH);
+    g_assert_cmphex(guest_detach(&t.g, 1, SOURCE), ==, OK);
+    fake_virgl_take(&v, VIRGL_DETACH);
+    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE);
+    g_assert_true(fake_virgl_is_idle(&v));
+    test_stop_worker(&t, &v);
+}
+
+static void blob_is_copied_from_by_submissions(void)
+{
+    GuestBlob shorter = guest_blob(SOURCE); /* than its pages */
+    struct virgl_transfer x;
+    uint32_t w[COPY];
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 64, 16);
+    shorter.c.size = BLOB_BYTES - 8;
+    g_assert_cmphex(guest_create_blob(&t.g, &shorter), ==, OK);
+    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE); /* not attached */
+    g_assert_cmphex(guest_attach(&t.g, 1, SOURCE), ==, OK);
+    qtest_memwrite(t.g.qts, guest_blob_at(100), "abcd", 4);
+    put_copy(w, 1, 100, 1);
+    place = guest_send_words(&t.g, 1, w, COPY, 1);
+    guest_kick(&t.g);
+    x = fake_virgl_transfer(&v, VIRGL_COPY);
+    g_assert_cmpuint(x.resource, ==, TEX);
+    g_assert_cmpmem(v.staging + x.data.offset, x.data.size, "abcd", 4);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    take_words(&v, 0, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place), ==, OK);
+    g_assert_cmphex(try_copy(&t, 1, BLOB_BYTES - 11, 1), ==, BAD);
+    test_stop_worker(&t, &v);
+}
+
+/* What went before the queue had to wait is not sent again. */
+static void long_submission_goes_on_where_it_was(void)
+{
+    enum { BEFORE = VIRGL_DONE_ENTRIES - 5, COPIES = 60 };
+    uint32_t w[COPIES * COPY], token[BEFORE];
+    int place[BEFORE], last;
+    FakeVirgl v;
+    Test t;
+
+    start_copies(&t, &v);
+    for (int i = 0; i < BEFORE; i++) {
+        place[i] = guest_send_submit(&t.g, 1, 4, FENCED, 0, i + 1);
+    }
+    guest_kick(&t.g);
+    for (int i = 0; i < BEFORE; i++) {
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        token[i] = v.token;
+    }
+    for (uint32_t i = 0; i < COPIES; i++) {
+        put_copy(w + i * COPY, i, 4 * i, 1);
+    }
+    last = guest_send_words(&t.g, 1, w, ARRAY_SIZE(w), 1);
+    guest_kick(&t.g);
+    for (uint32_t i = 0; i < 5; i++) {
+        take_copy(&v, i, 4 * i);
+    }
+    for (int i = 0; i < BEFORE; i++) {
+        fake_virgl_complete(&v, token[i], 0, 0, 0);
+        g_assert_cmphex(test_wait(&t, place[i]), ==, OK);
+    }
+    for (uint32_t i = 5; i < COPIES; i++) {
+        take_copy(&v, i, 4 * i);
+    }
+    take_words(&v, 0, 0);
+    fake_virgl_complete(&v, v.token, 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, last), ==, OK);
+    test_stop_worker(&t, &v);
+}
+
+/* --- fences -------------------------------------------------------------- */
+
+static void answers_keep_the_order_of_their_timeline(void)
+{
+    struct virtio_gpu_resource_create_3d c = guest_texture(TEX, 16, 16);
+    uint32_t token[3];
+    int place[3], create_3d;
+    FakeVirgl v;
+    Test t;
+
+    c.hdr.flags = FENCED;
+    c.hdr.fence_id = 4;
+    test_start_worker(&t, &v);
+    test_add_virgl_context(&t, 2, &v);
+    place[0] = guest_send_submit(&t.g, 1, 4, FENCED, 0, 1);
+    place[1] = guest_send_submit(&t.g, 2, 4, FENCED, 0, 2);
+    place[2] = guest_send_submit(&t.g, 2, 4, ON_RING, 0, 3);
+    create_3d = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    test_expect_held(&t, create_3d);
+    for (int i = 0; i < 3; i++) {
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        token[i] = v.token;
+    }
+    fake_virgl_complete(&v, token[1], 0, 0, 0);
+    fake_virgl_complete(&v, token[2], 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place[2]), ==, OK); /* a timeline of its own */
+    g_assert_true(guest_is_alive(&t.g));
+    g_assert_false(guest_is_answered(&t.g, place[1]));
+    g_assert_false(guest_is_answered(&t.g, create_3d));
+    fake_virgl_complete(&v, token[0], 0, 0, 0);
+    g_assert_cmphex(test_wait(&t, place[0]), ==, OK);
+    g_assert_cmphex(test_wait(&t, place[1]), ==, OK);
+    g_assert_cmphex(test_wait(&t, create_3d), ==, OK);
+    test_stop_worker(&t, &v);
+}
+
+/* More tokens than there are: the queue waits, and goes on. */
+static void queue_waits_for_tokens(void)
+{
+    enum { MANY = VIRGL_DONE_ENTRIES + 20 };
+    int place[MANY];
+    FakeVirgl v;
+    Test t;
+
+    test_start_worker(&t, &v);
+    for (int i = 0; i < MANY; i++) {
+        place[i] = guest_send_submit(&t.g, 1, 4, FENCED, 0, i + 1);
+    }
+    guest_kick(&t.g);
+    for (int i = 0; i < MANY; i++) {
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        fake_virgl_complete(&v, v.token, 0, 0, 0);
+    }
+    for (int i = 0; i < MANY; i++) {
+        g_assert_cmphex(test_wait(&t, place[i]), ==, OK);
+    }
+    test_stop_worker(&t, &v);
+}
+
+/* --- refusals ------------------------------------------------------------ */
+
+static uint32_t transfer(Test *t, uint32_t type, uint32_t ctx, uint32_t id,
+                         uint64_t offset)
+{
+    struct virtio_gpu_box box = { 0, 0, 0, 4, 2, 1 };
+
+    return guest_do(&t->g, guest_send_transfer(&t->g, type, ctx, id, box, offset,
+                                               64, 0));
+}
+
+static void what_makes_no_sense_is_refused(void)
+{
+    FakeVirgl v;
+    Test t;
+
+    test_start_worker(&t, &v);
+    g_assert_cmphex(guest_create_texture(&t.g, 0, 16, 16), ==, NO_RESOURCE);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(guest_create_texture(&t.g, TEX, 16, 16), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_attach(&t.g, 1, TEX + 1), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_attach(&t.g, 9, TEX), ==, NO_CONTEXT);
+    g_assert_cmphex(guest_submit(&t.g, 9, 4), ==, NO_CONTEXT);
+    g_assert_cmphex(guest_submit(&t.g, 1, 3), ==, BAD);
+    g_assert_cmphex(guest_submit(&t.g, 1, 400), ==, BAD); /* that is not there */
+    g_assert_cmphex(guest_submit(&t.g, 1, UINT32_MAX), ==, BAD);
+    for (int i = 0; i < 2; i++) {
+        uint32_t type = i ? TO_HOST : FROM_HOST;
+
+        g_assert_cmphex(transfer(&t, type, 1, 99, 0), ==, NO_RESOURCE);
+        g_assert_cmphex(transfer(&t, type, 1, TEX, 0), ==, BAD);
+    }
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 1024), ==, OK);
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 1024), ==, UNSPEC);
+    g_assert_cmphex(transfer(&t, TO_HOST, 1, TEX, 1024), ==, BAD);
+    g_assert_cmphex(transfer(&t, TO_HOST, 5, TEX, 0), ==, NO_CONTEXT);
+    g_assert_true(fake_virgl_is_idle(&v));
+    test_stop_worker(&t, &v);
+}
+
+/* --- uploads ------------------------------------------------------------- */
 
 /* Its fence needs no worker: the pages were copied when it was answered. */
 static void upload_is_a_snapshot(void)
@@ -228,19 +440,16 @@ static void upload_is_a_snapshot(void)
     int place;
     Test t;
 
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 16, 16);
-    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
-    g_assert_cmphex(attach(&t, 1, TEX), ==, OK);
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 1024), ==, OK);
+    g_assert_cmphex(guest_attach(&t.g, 1, TEX), ==, OK);
     fake_virgl_take(&v, VIRGL_ATTACH);
-    write_guest(&t, 0, 1024, 0);
-    place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, TEX, box,
-                          500, 64, FENCED);
+    guest_fill_pages(&t.g, 1024, 0);
+    place = guest_send_transfer(&t.g, TO_HOST, 1, TEX, box, 500, 64, FENCED);
     g_assert_cmphex(guest_do(&t.g, place), ==, OK);
-    write_guest(&t, 0, 1024, 99);
-    fake_virgl_take(&v, VIRGL_PUT);
-    x = virgl_get_transfer(&v.in);
-    g_assert_true(wire_done(&v.in));
+    guest_fill_pages(&t.g, 1024, 99);
+    x = fake_virgl_transfer(&v, VIRGL_PUT);
     g_assert_cmpuint(x.context, ==, 1);
     g_assert_cmpuint(x.resource, ==, TEX);
     g_assert_cmpuint(x.stride, ==, 16);
@@ -254,7 +463,7 @@ static void upload_is_a_snapshot(void)
         g_assert_cmpuint(v.staging[x.data.offset + i], ==, (uint8_t)at);
     }
     fake_virgl_complete(&v, v.token, 0, 0, 0);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* Copied by the main loop, and not by who rings; what is behind it waits. */
@@ -266,16 +475,14 @@ static void long_upload_keeps_its_place(void)
     int upload, behind;
     Test t;
 
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 512, 512);
-    g_assert_cmphex(attach_backing(&t, TEX, 1 << 20), ==, OK);
-    write_guest(&t, 0, 512, 77);
-    upload = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, TEX, box,
-                           0, 2048, FENCED);
-    behind = send_submit(&t, 1, 4, FENCED, 0, 6);
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 512, 512);
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 1 << 20), ==, OK);
+    guest_fill_pages(&t.g, 512, 77);
+    upload = guest_send_transfer(&t.g, TO_HOST, 1, TEX, box, 0, 2048, FENCED);
+    behind = guest_send_submit(&t.g, 1, 4, FENCED, 0, 6);
     guest_kick(&t.g);
-    fake_virgl_take(&v, VIRGL_PUT);
-    x = virgl_get_transfer(&v.in);
+    x = fake_virgl_transfer(&v, VIRGL_PUT);
     g_assert_cmpuint(x.data.size, ==, 1 << 20);
     g_assert_cmpuint(v.staging[x.data.offset + (1 << 19)], ==, 77);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
@@ -283,34 +490,24 @@ static void long_upload_keeps_its_place(void)
     fake_virgl_take(&v, VIRGL_SUBMIT);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     g_assert_cmphex(test_wait(&t, behind), ==, OK);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /*
- * As Mesa sends them: transfers, one of them twice, an end that is padded, and then
- * the rest.
+ * As Mesa sends them: transfers, one of them twice, an end that is padded, and
+ * then the rest.
  */
 static void uploads_in_a_submission_are_taken_out(void)
 {
-    struct {
-        struct virtio_gpu_cmd_submit c;
-        uint32_t w[14 + 14 + 14 + 3 + 2];
-    } c = {
-        .c = {
-            .hdr = { .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = 1,
-                     .flags = FENCED, .fence_id = 1 },
-            .size = sizeof(c.w),
-        },
-        .w = {
-            13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 0, 0, 0, 4, 2, 1,
-            0, VIRGL_STREAM_TO_HOST,
-            13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 0, 0, 0, 4, 2, 1,
-            0, VIRGL_STREAM_TO_HOST,
-            13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 8, 8, 0, 1, 1, 1,
-            512, VIRGL_STREAM_TO_HOST,
-            2 << 16 | VIRGL_STREAM_END_TRANSFERS, 0, 0,
-            1 << 16 | 99, 77,
-        },
+    uint32_t w[] = {
+        13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 0, 0, 0, 4, 2, 1,
+        0, VIRGL_STREAM_TO_HOST,
+        13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 0, 0, 0, 4, 2, 1,
+        0, VIRGL_STREAM_TO_HOST,
+        13 << 16 | VIRGL_STREAM_TRANSFER, TEX, 0, 0, 64, 0, 8, 8, 0, 1, 1, 1,
+        512, VIRGL_STREAM_TO_HOST,
+        2 << 16 | VIRGL_STREAM_END_TRANSFERS, 0, 0,
+        1 << 16 | 99, 77,
     };
     struct virgl_transfer x;
     const uint32_t *rest;
@@ -318,18 +515,16 @@ static void uploads_in_a_submission_are_taken_out(void)
     int place;
     Test t;
 
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 16, 16);
-    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
-    write_guest(&t, 0, 1024, 0);
-    place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 1024), ==, OK);
+    guest_fill_pages(&t.g, 1024, 0);
+    place = guest_send_words(&t.g, 1, w, ARRAY_SIZE(w), 1);
     test_expect_held(&t, place);
-    fake_virgl_take(&v, VIRGL_PUT);
-    x = virgl_get_transfer(&v.in);
+    x = fake_virgl_transfer(&v, VIRGL_PUT);
     g_assert_cmpuint(x.data.size, ==, 32);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
-    fake_virgl_take(&v, VIRGL_PUT);
-    x = virgl_get_transfer(&v.in);
+    x = fake_virgl_transfer(&v, VIRGL_PUT);
     g_assert_cmpuint(x.x, ==, 8);
     g_assert_cmpuint(x.data.size, ==, 4);
     g_assert_cmpuint(v.staging[x.data.offset], ==, 0); /* half two is first */
@@ -342,17 +537,19 @@ static void uploads_in_a_submission_are_taken_out(void)
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     g_assert_cmphex(test_wait(&t, place), ==, OK);
     /* One that makes no sense costs the submission, and is answered. */
-    c.w[1] = 99;
-    place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    w[1] = 99;
+    place = guest_send_words(&t.g, 1, w, ARRAY_SIZE(w), 1);
     g_assert_cmphex(guest_do(&t.g, place), ==, NO_RESOURCE);
-    c.w[0] = 0xffffffff; /* none of ours: the worker's affair */
-    place = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
+    w[0] = 0xffffffff; /* none of ours: the worker's affair */
+    place = guest_send_words(&t.g, 1, w, ARRAY_SIZE(w), 1);
     guest_kick(&t.g);
     fake_virgl_take(&v, VIRGL_SUBMIT);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     g_assert_cmphex(test_wait(&t, place), ==, OK);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
+
+/* --- boxes --------------------------------------------------------------- */
 
 /* Where a box is, and what of it is to travel. */
 typedef struct Box {
@@ -361,8 +558,8 @@ typedef struct Box {
     struct virtio_gpu_box box;
     uint32_t level, stride, layer_stride;
     uint64_t offset;
-    /* in staging memory: bytes of a row, rows of a layer, layers; from one to the next
-       in the backing */
+    /* in staging memory: bytes of a row, rows of a layer, layers; from one to
+       the next in the backing */
     uint32_t row, rows, n, apart, layers_apart;
 } Box;
 
@@ -414,9 +611,8 @@ static void begin_box(Test *t, FakeVirgl *v, const Box *b, uint32_t id)
     };
 
     g_test_message("%s", b->what);
-    g_assert_cmphex(guest_call(&t->g, &c, sizeof(c)), ==, OK);
-    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
-    g_assert_cmphex(attach_backing(t, id, BACKING), ==, OK);
+    test_add_resource(t, v, &c);
+    g_assert_cmphex(guest_attach_halves(&t->g, id, BACKING), ==, OK);
 }
 
 static int send_box(Test *t, uint32_t type, const Box *b, uint32_t id)
@@ -434,11 +630,9 @@ static int send_box(Test *t, uint32_t type, const Box *b, uint32_t id)
 /* Takes the message; its bytes. */
 static uint8_t *take_box(FakeVirgl *v, enum virgl_call call, const Box *b)
 {
-    struct virgl_transfer x;
+    struct virgl_transfer x = fake_virgl_transfer(v, call);
     uint32_t total = b->row * b->rows * b->n;
 
-    fake_virgl_take(v, call);
-    x = virgl_get_transfer(&v->in);
     g_assert_cmpuint(x.data.size, ==, total);
     g_assert_cmpuint(x.level, ==, b->level);
     if (b->apart) {
@@ -454,7 +648,7 @@ static void box_is_copied_and_nothing_else(void)
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
+    test_start_worker(&t, &v);
     for (uint32_t n = 0; n < ARRAY_SIZE(boxes); n++) {
         const Box *b = &boxes[n];
         uint32_t total = b->row * b->rows * b->n;
@@ -466,7 +660,7 @@ static void box_is_copied_and_nothing_else(void)
             pages[i] = i / 251 + i;
         }
         qtest_memwrite(t.g.qts, PAGES, pages, BACKING);
-        place = send_box(&t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, b, TEX + n);
+        place = send_box(&t, TO_HOST, b, TEX + n);
         g_assert_cmphex(guest_do(&t.g, place), ==, OK);
         data = take_box(&v, VIRGL_PUT, b);
         for (uint32_t i = 0; i < total; i++) {
@@ -474,10 +668,10 @@ static void box_is_copied_and_nothing_else(void)
         }
         fake_virgl_complete(&v, v.token, 0, 0, 0);
 
-        place = send_box(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, b, TEX + n);
+        place = send_box(&t, FROM_HOST, b, TEX + n);
         test_expect_held(&t, place);
         data = take_box(&v, VIRGL_GET, b);
-        /* Of what may be in such a box the worker writes some, and the rest stays. */
+        /* Of what may be in such a box it writes some, and the rest stays. */
         total = b->format == PLANES ? total / 2 : total;
         for (uint32_t i = 0; i < total; i++) {
             data[i] = ~pages[page_of(offset_of(b, i))];
@@ -492,7 +686,7 @@ static void box_is_copied_and_nothing_else(void)
             g_assert_cmpmem(now, sizeof(now), pages + i, sizeof(now));
         }
     }
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 /* What is not within the backing, or has rows that overlap. */
@@ -514,19 +708,21 @@ static void box_that_cannot_be_is_refused(void)
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
+    test_start_worker(&t, &v);
     for (uint32_t i = 0; i < ARRAY_SIZE(wrong); i++) {
         begin_box(&t, &v, &wrong[i], TEX + i);
         for (int back = 0; back < 2; back++) {
-            g_assert_cmphex(guest_do(&t.g, send_box(
-                &t, back ? VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D
-                         : VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, &wrong[i],
-                TEX + i)), ==, BAD);
+            int place = send_box(&t, back ? FROM_HOST : TO_HOST, &wrong[i],
+                                 TEX + i);
+
+            g_assert_cmphex(guest_do(&t.g, place), ==, BAD);
         }
     }
     g_assert_true(fake_virgl_is_idle(&v));
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
+
+/* --- what 2D has --------------------------------------------------------- */
 
 /* A dumb buffer that a program imports: OpenGL sees what 2D has. */
 static void resource_of_2d_has_a_twin(void)
@@ -544,28 +740,27 @@ static void resource_of_2d_has_a_twin(void)
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
+    test_start_worker(&t, &v);
     g_assert_cmphex(guest_call(&t.g, &create_2d, sizeof(create_2d)), ==, OK);
-    g_assert_cmphex(create(&t, TEX, 16, 16), ==, NO_RESOURCE);
-    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
-    g_assert_cmphex(attach(&t, 1, TEX), ==, OK);
+    g_assert_cmphex(guest_create_texture(&t.g, TEX, 16, 16), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 1024), ==, OK);
+    g_assert_cmphex(guest_attach(&t.g, 1, TEX), ==, OK);
     fake_virgl_take(&v, VIRGL_RESOURCE_CREATE);
     r = virgl_get_resource(&v.in);
     g_assert_cmpuint(r.id, ==, TEX);
     g_assert_cmpuint(r.format, ==, 2);
     g_assert_cmpuint(r.height, ==, 16);
     fake_virgl_take(&v, VIRGL_ATTACH);
-    g_assert_cmphex(submit(&t, 1, 4), ==, OK);
-    fake_virgl_take(&v, VIRGL_PUT); /* all of it, for the first time */
-    g_assert_cmpuint(virgl_get_transfer(&v.in).h, ==, 16);
+    g_assert_cmphex(guest_submit(&t.g, 1, 4), ==, OK);
+    x = fake_virgl_transfer(&v, VIRGL_PUT); /* all of it, for the first time */
+    g_assert_cmpuint(x.h, ==, 16);
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     fake_virgl_take(&v, VIRGL_SUBMIT);
-    write_guest(&t, 0, 1024, 0);
+    guest_fill_pages(&t.g, 1024, 0);
     g_assert_cmphex(guest_call(&t.g, &transfer, sizeof(transfer)), ==, OK);
     g_assert_true(fake_virgl_is_idle(&v));
-    g_assert_cmphex(submit(&t, 1, 4), ==, OK);
-    fake_virgl_take(&v, VIRGL_PUT);
-    x = virgl_get_transfer(&v.in);
+    g_assert_cmphex(guest_submit(&t.g, 1, 4), ==, OK);
+    x = fake_virgl_transfer(&v, VIRGL_PUT);
     g_assert_cmpuint(x.y, ==, 4);
     g_assert_cmpuint(x.h, ==, 2);
     g_assert_cmpuint(x.data.size, ==, 128);
@@ -574,208 +769,10 @@ static void resource_of_2d_has_a_twin(void)
     fake_virgl_take(&v, VIRGL_SUBMIT);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
     fake_virgl_take(&v, VIRGL_RESOURCE_UNREF);
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
-/* --- copies -------------------------------------------------------------- */
-
-#define SOURCE 90 /* a resource of guest memory alone, which copies are made from */
-#define COPY   (1 + VIRGL_STREAM_COPY_WORDS)
-
-/* Its four bytes at @offset to pixel @x of the first row of TEX. */
-static void put_copy(uint32_t *w, uint32_t x, uint32_t offset, uint32_t flags)
-{
-    const uint32_t words[COPY] = {
-        VIRGL_STREAM_COPY_WORDS << 16 | VIRGL_STREAM_COPY,
-        TEX, 0, 0, 4, 4, x, 0, 0, 1, 1, 1, SOURCE, offset, flags,
-    };
-
-    memcpy(w, words, sizeof(words));
-}
-
-static int send_words(Test *t, uint32_t ctx, const uint32_t *w, uint32_t n)
-{
-    struct {
-        struct virtio_gpu_cmd_submit c;
-        uint32_t w[(GUEST_REQUEST - sizeof(struct virtio_gpu_cmd_submit)) / 4];
-    } c = {
-        .c = {
-            .hdr = { .type = VIRTIO_GPU_CMD_SUBMIT_3D, .ctx_id = ctx,
-                     .flags = FENCED, .fence_id = 1 },
-            .size = 4 * n,
-        },
-    };
-
-    g_assert_cmpuint(n, <=, ARRAY_SIZE(c.w));
-    memcpy(c.w, w, 4 * n);
-    return guest_send(&t->g, &c, sizeof(c.c) + 4 * n, GUEST_ANSWER);
-}
-
-/* Context 1 with TEX, and SOURCE which is attached to it. */
-static void start_copies(Test *t, FakeVirgl *v)
-{
-    struct virtio_gpu_resource_create_3d c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D,
-        .resource_id = SOURCE, .target = 0, .format = 64,
-        .bind = VIRGL_BIND_STAGING, .width = 4096, .height = 1, .depth = 1,
-        .array_size = 1,
-    };
-
-    start(t, v);
-    add_texture(t, v, TEX, 64, 16);
-    g_assert_cmphex(guest_call(&t->g, &c, sizeof(c)), ==, OK);
-    fake_virgl_take(v, VIRGL_RESOURCE_CREATE);
-    g_assert_cmphex(attach_backing(t, SOURCE, 4096), ==, OK);
-    g_assert_cmphex(attach(t, 1, SOURCE), ==, OK);
-    fake_virgl_take(v, VIRGL_ATTACH);
-    write_guest(t, 0, 4096, 0);
-}
-
-static void take_copy(FakeVirgl *v, uint32_t x, uint32_t offset)
-{
-    struct virgl_transfer t;
-
-    fake_virgl_take(v, VIRGL_COPY);
-    t = virgl_get_transfer(&v->in);
-    g_assert_true(wire_done(&v->in));
-    g_assert_cmpuint(t.context, ==, 1);
-    g_assert_cmpuint(t.resource, ==, TEX);
-    g_assert_cmpuint(t.x, ==, x);
-    g_assert_cmpuint(t.data.size, ==, 4);
-    for (uint32_t i = 0; i < 4; i++) { /* the first half of the pages is last */
-        g_assert_cmpuint(v->staging[t.data.offset + i], ==,
-                         (uint8_t)(offset + 2048 + i));
-    }
-    fake_virgl_complete(v, v->token, 0, 0, 0);
-}
-
-static void take_words(FakeVirgl *v, uint32_t n, uint32_t second)
-{
-    const uint32_t *w;
-
-    fake_virgl_take(v, VIRGL_SUBMIT);
-    g_assert_cmpuint(wire_get_u32(&v->in), ==, 1);
-    g_assert_cmpuint(wire_get_u32(&v->in), ==, 4 * n);
-    w = wire_get_bytes(&v->in, 4 * n);
-    g_assert_true(wire_done(&v->in));
-    g_assert_cmpuint(n ? w[1] : 0, ==, second);
-}
-
-static void copies_keep_their_place_in_a_submission(void)
-{
-    uint32_t w[2 + COPY + COPY + 2 + 2 + COPY + 1] = { 1 << 16 | 99, 71 };
-    FakeVirgl v;
-    int place;
-    Test t;
-
-    start_copies(&t, &v);
-    put_copy(w + 2, 1, 1000, 1);
-    put_copy(w + 2 + COPY, 2, 2046, 1);
-    w[2 + 2 * COPY] = w[4 + 2 * COPY] = 1 << 16 | 98;
-    w[3 + 2 * COPY] = 72;
-    put_copy(w + 6 + 2 * COPY, 3, 8, 1);
-    w[6 + 3 * COPY] = 1000 << 16 | 97; /* it says that it is longer than all */
-    place = send_words(&t, 1, w, ARRAY_SIZE(w));
-    test_expect_held(&t, place);
-    take_words(&v, 2, 71);
-    g_assert_cmpuint(v.token, ==, 0);
-    take_copy(&v, 1, 1000);
-    take_copy(&v, 2, 2046);
-    take_words(&v, 4, 72);
-    take_copy(&v, 3, 8);
-    take_words(&v, 1, 0);
-    fake_virgl_complete(&v, v.token, 0, 0, 0);
-    g_assert_cmphex(test_wait(&t, place), ==, OK);
-    /* Nothing behind it: the fence is a submission of its own. */
-    place = send_words(&t, 1, w + 2, COPY);
-    guest_kick(&t.g);
-    take_copy(&v, 1, 1000);
-    take_words(&v, 0, 0);
-    fake_virgl_complete(&v, v.token, 0, 0, 0);
-    g_assert_cmphex(test_wait(&t, place), ==, OK);
-    /* One that is cut off is the worker's affair. */
-    place = send_words(&t, 1, w + 2, COPY - 1);
-    guest_kick(&t.g);
-    take_words(&v, COPY - 1, TEX);
-    fake_virgl_complete(&v, v.token, 0, 0, 0);
-    g_assert_cmphex(test_wait(&t, place), ==, OK);
-    stop(&t, &v);
-}
-
-static uint32_t try_copy(Test *t, uint32_t ctx, uint32_t offset, uint32_t flags)
-{
-    uint32_t w[COPY];
-
-    put_copy(w, 1, offset, flags);
-    return guest_do(&t->g, send_words(t, ctx, w, COPY));
-}
-
-/* What a program's context was not given stays another's. */
-static void copy_from_another_contexts_pages_is_refused(void)
-{
-    FakeVirgl v;
-    Test t;
-
-    start_copies(&t, &v);
-    add_context(&t, 2, &v, false);
-    g_assert_cmphex(try_copy(&t, 2, 0, 1), ==, NO_RESOURCE);
-    g_assert_cmphex(try_copy(&t, 1, 4093, 1), ==, BAD); /* beyond its end */
-    g_assert_cmphex(try_copy(&t, 1, 0, 3), ==, BAD); /* the other way */
-    g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
-    fake_virgl_take(&v, VIRGL_CONTEXT_DESTROY);
-    add_context(&t, 1, &v, false); /* the same number, another program */
-    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE);
-    g_assert_cmphex(attach(&t, 1, SOURCE), ==, OK);
-    fake_virgl_take(&v, VIRGL_ATTACH);
-    g_assert_cmphex(simple(&t, VIRTIO_GPU_CMD_CTX_DETACH_RESOURCE, 1, SOURCE), ==,
-                    OK);
-    fake_virgl_take(&v, VIRGL_DETACH);
-    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE);
-    g_assert_true(fake_virgl_is_idle(&v));
-    stop(&t, &v);
-}
-
-/* --- blobs of guest memory ------------------------------------------------ */
-
-#define BLOB_BYTES 8192
-
-/* What to make, as a guest does that makes no mistake. Two pieces, the later first. */
-typedef struct Blob {
-    struct virtio_gpu_resource_create_blob c;
-    struct virtio_gpu_mem_entry e[2];
-} Blob;
-
-static Blob a_blob(uint32_t id)
-{
-    return (Blob) {
-        .c = {
-            .hdr = { .type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB, .ctx_id = 1 },
-            .resource_id = id, .blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST,
-            .blob_flags = VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE,
-            .nr_entries = 2, .size = BLOB_BYTES,
-        },
-        .e = { { PAGES + BLOB_BYTES / 2, BLOB_BYTES / 2 },
-               { PAGES, BLOB_BYTES / 2 } },
-    };
-}
-
-static uint32_t make_blob(Test *t, const Blob *b)
-{
-    return guest_call(&t->g, b, sizeof(*b));
-}
-
-static void add_blob(Test *t, uint32_t id)
-{
-    Blob b = a_blob(id);
-
-    g_assert_cmphex(make_blob(t, &b), ==, OK);
-}
-
-/* Where byte @at of it is in the guest's memory. */
-static uint64_t place_of(uint32_t at)
-{
-    return PAGES + (at + BLOB_BYTES / 2) % BLOB_BYTES;
-}
+/* --- blobs of guest memory ----------------------------------------------- */
 
 static void blob_that_cannot_be_is_refused(void)
 {
@@ -785,7 +782,8 @@ static void blob_that_cannot_be_is_refused(void)
         uint64_t value;
         uint32_t answer;
     } wrong[] = {
-#define FIELD(_field) offsetof(Blob, c._field), sizeof_field(Blob, c._field)
+#define FIELD(_field) \
+    offsetof(GuestBlob, c._field), sizeof_field(GuestBlob, c._field)
         { "no id", FIELD(resource_id), 0, NO_RESOURCE },
         { "an id in use", FIELD(resource_id), SOURCE, NO_RESOURCE },
         { "a texture's id", FIELD(resource_id), TEX, NO_RESOURCE },
@@ -801,396 +799,363 @@ static void blob_that_cannot_be_is_refused(void)
         { "of neither", FIELD(blob_mem), 0, BAD },
 #undef FIELD
     };
-    Blob opengls = a_blob(TEX + 1);
+    GuestBlob opengls = guest_blob(TEX + 1);
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 16, 16);
-    add_blob(&t, SOURCE);
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    guest_add_blob(&t.g, SOURCE);
     opengls.c.blob_mem = VIRTIO_GPU_BLOB_MEM_HOST3D;
     opengls.c.blob_id = 5;
     opengls.c.nr_entries = 0;
-    g_assert_cmphex(make_blob(&t, &opengls), ==, NO_CONTEXT);
+    g_assert_cmphex(guest_create_blob(&t.g, &opengls), ==, NO_CONTEXT);
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-        Blob b = a_blob(TEX + 1);
+        GuestBlob b = guest_blob(TEX + 1);
 
         g_test_message("%s", wrong[i].what);
         memcpy((char *)&b + wrong[i].field, &wrong[i].value, wrong[i].size);
-        g_assert_cmphex(make_blob(&t, &b), ==, wrong[i].answer);
+        g_assert_cmphex(guest_create_blob(&t.g, &b), ==, wrong[i].answer);
     }
-    g_assert_cmphex(create(&t, SOURCE, 16, 16), ==, NO_RESOURCE);
+    g_assert_cmphex(guest_create_texture(&t.g, SOURCE, 16, 16), ==,
+                    NO_RESOURCE);
     g_assert_true(fake_virgl_is_idle(&v));
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
-/* It is the guest's memory, with an id: there is nothing that a worker had to do. */
+/* It is the guest's memory, with an id: nothing is left for a worker to do. */
 static void blob_of_guest_memory_is_no_workers(void)
 {
     struct virtio_gpu_box box = { 0, 0, 0, 4, 1, 1 };
-    Blob of_none = a_blob(TEX);
+    GuestBlob of_none = guest_blob(TEX);
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
+    test_start_worker(&t, &v);
     of_none.c.hdr.ctx_id = 0;
-    g_assert_cmphex(make_blob(&t, &of_none), ==, OK);
-    add_blob(&t, SOURCE);
-    g_assert_cmphex(attach(&t, 1, SOURCE), ==, OK);
-    g_assert_cmphex(attach_backing(&t, SOURCE, 1024), ==, UNSPEC);
-    g_assert_cmphex(simple(&t, VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, 0, SOURCE),
-                    ==, BAD);
+    g_assert_cmphex(guest_create_blob(&t.g, &of_none), ==, OK);
+    guest_add_blob(&t.g, SOURCE);
+    g_assert_cmphex(guest_attach(&t.g, 1, SOURCE), ==, OK);
+    g_assert_cmphex(guest_attach_halves(&t.g, SOURCE, 1024), ==, UNSPEC);
+    g_assert_cmphex(guest_detach_backing(&t.g, SOURCE), ==, BAD);
     g_assert_cmphex(test_map(&t, SOURCE, 0), ==, NO_RESOURCE);
     for (int back = 0; back < 2; back++) {
-        g_assert_cmphex(guest_do(&t.g, send_transfer(
-            &t, back ? VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D
-                     : VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, SOURCE, box, 0, 0,
-            FENCED)), ==, BAD);
+        int place = guest_send_transfer(&t.g, back ? FROM_HOST : TO_HOST, 1,
+                                        SOURCE, box, 0, 0, FENCED);
+
+        g_assert_cmphex(guest_do(&t.g, place), ==, BAD);
     }
     g_assert_cmphex(test_unref(&t, SOURCE), ==, OK);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
-    add_blob(&t, SOURCE);
+    guest_add_blob(&t.g, SOURCE);
     g_assert_true(fake_virgl_is_idle(&v));
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
-static void blob_is_copied_from_by_submissions(void)
+static uint32_t show(Test *t, uint32_t id, uint32_t w, uint32_t h)
 {
-    Blob shorter = a_blob(SOURCE); /* than its pages */
+    return guest_show(&t->g, 0, id, (struct virtio_gpu_rect) { 0, 0, w, h });
+}
+
+static uint32_t flush(Test *t, uint32_t id, uint32_t x, uint32_t y, uint32_t w,
+                      uint32_t h)
+{
+    return guest_flush(&t->g, id, (struct virtio_gpu_rect) { x, y, w, h });
+}
+
+/* A pixel of a screendump, as 0xrrggbb; UINT32_MAX if it is of another size. */
+static uint32_t pixel(Test *t, uint32_t w, uint32_t h, uint32_t x, uint32_t y)
+{
+    unsigned ww, hh;
+    g_autofree uint8_t *all = test_screendump(t, 0, &ww, &hh);
+    const uint8_t *p;
+
+    if (ww != w || hh != h) {
+        return UINT32_MAX;
+    }
+    p = all + 3 * (y * w + x);
+    return p[0] << 16 | p[1] << 8 | p[2];
+}
+
+static void wait_pixel(Test *t, uint32_t w, uint32_t h, uint32_t x, uint32_t y,
+                       uint32_t want)
+{
+    gint64 limit = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+
+    while (pixel(t, w, h, x, y) != want) {
+        g_assert_cmpint(g_get_monotonic_time(), <, limit);
+        g_usleep(10000);
+    }
+}
+
+/* --- textures ------------------------------------------------------------ */
+
+static void screen_shows_what_the_worker_reads_and_keeps_it(void)
+{
     struct virgl_transfer x;
-    uint32_t w[COPY];
+    uint32_t *screen;
     FakeVirgl v;
-    int place;
     Test t;
 
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 64, 16);
-    shorter.c.size = BLOB_BYTES - 8;
-    g_assert_cmphex(make_blob(&t, &shorter), ==, OK);
-    g_assert_cmphex(try_copy(&t, 1, 0, 1), ==, NO_RESOURCE); /* not attached */
-    g_assert_cmphex(attach(&t, 1, SOURCE), ==, OK);
-    qtest_memwrite(t.g.qts, place_of(100), "abcd", 4);
-    put_copy(w, 1, 100, 1);
-    place = send_words(&t, 1, w, COPY);
-    guest_kick(&t.g);
-    fake_virgl_take(&v, VIRGL_COPY);
-    x = virgl_get_transfer(&v.in);
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 32, 32);
+    g_assert_cmphex(show(&t, TEX, 33, 32), ==, BAD);
+    g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
+    screen = fake_virgl_screen(&v, 32, 32);
+    x = fake_virgl_transfer(&v, VIRGL_GET); /* all of it */
     g_assert_cmpuint(x.resource, ==, TEX);
-    g_assert_cmpmem(v.staging + x.data.offset, x.data.size, "abcd", 4);
-    fake_virgl_complete(&v, v.token, 0, 0, 0);
-    take_words(&v, 0, 0);
-    fake_virgl_complete(&v, v.token, 0, 0, 0);
-    g_assert_cmphex(test_wait(&t, place), ==, OK);
-    g_assert_cmphex(try_copy(&t, 1, BLOB_BYTES - 11, 1), ==, BAD);
-    stop(&t, &v);
-}
-
-/* What went before the queue had to wait is not sent again. */
-static void long_submission_goes_on_where_it_was(void)
-{
-    enum { BEFORE = VIRGL_DONE_ENTRIES - 5, COPIES = 60 };
-    uint32_t w[COPIES * COPY], token[BEFORE];
-    int place[BEFORE], last;
-    FakeVirgl v;
-    Test t;
-
-    start_copies(&t, &v);
-    for (int i = 0; i < BEFORE; i++) {
-        place[i] = send_submit(&t, 1, 4, FENCED, 0, i + 1);
+    g_assert_cmpuint(x.w, ==, 32);
+    g_assert_cmpuint(x.h, ==, 32);
+    /* While that goes on, what gets dirty is gathered. */
+    g_assert_cmphex(flush(&t, TEX, 4, 5, 1, 1), ==, OK);
+    g_assert_cmphex(flush(&t, TEX, 7, 9, 2, 2), ==, OK);
+    g_assert_cmphex(flush(&t, TEX, 31, 31, 2, 1), ==, BAD);
+    g_assert_true(fake_virgl_is_idle(&v));
+    for (int i = 0; i < 32 * 32; i++) {
+        screen[i] = 0x123456;
     }
-    guest_kick(&t.g);
-    for (int i = 0; i < BEFORE; i++) {
-        fake_virgl_take(&v, VIRGL_SUBMIT);
-        token[i] = v.token;
-    }
-    for (uint32_t i = 0; i < COPIES; i++) {
-        put_copy(w + i * COPY, i, 4 * i, 1);
-    }
-    last = send_words(&t, 1, w, ARRAY_SIZE(w));
-    guest_kick(&t.g);
-    for (uint32_t i = 0; i < 5; i++) {
-        take_copy(&v, i, 4 * i);
-    }
-    for (int i = 0; i < BEFORE; i++) {
-        fake_virgl_complete(&v, token[i], 0, 0, 0);
-        g_assert_cmphex(test_wait(&t, place[i]), ==, OK);
-    }
-    for (uint32_t i = 5; i < COPIES; i++) {
-        take_copy(&v, i, 4 * i);
-    }
-    take_words(&v, 0, 0);
-    fake_virgl_complete(&v, v.token, 0, 0, 0);
-    g_assert_cmphex(test_wait(&t, last), ==, OK);
-    stop(&t, &v);
-}
-
-/* --- fences -------------------------------------------------------------- */
-
-static void answers_keep_the_order_of_their_timeline(void)
-{
-    uint32_t token[3];
-    int place[3], create_3d;
-    struct virtio_gpu_resource_create_3d c = {
-        .hdr = { .type = VIRTIO_GPU_CMD_RESOURCE_CREATE_3D, .flags = FENCED,
-                 .fence_id = 4 },
-        .resource_id = TEX, .target = 2, .format = 2, .bind = 10,
-        .width = 16, .height = 16, .depth = 1, .array_size = 1,
-    };
-    FakeVirgl v;
-    Test t;
-
-    start(&t, &v);
-    add_context(&t, 2, &v, false);
-    place[0] = send_submit(&t, 1, 4, FENCED, 0, 1);
-    place[1] = send_submit(&t, 2, 4, FENCED, 0, 2);
-    place[2] = send_submit(&t, 2, 4, ON_RING, 0, 3);
-    create_3d = guest_send(&t.g, &c, sizeof(c), GUEST_ANSWER);
-    test_expect_held(&t, create_3d);
-    for (int i = 0; i < 3; i++) {
-        fake_virgl_take(&v, VIRGL_SUBMIT);
-        token[i] = v.token;
-    }
-    fake_virgl_complete(&v, token[1], 0, 0, 0);
-    fake_virgl_complete(&v, token[2], 0, 0, 0);
-    g_assert_cmphex(test_wait(&t, place[2]), ==, OK); /* a timeline of its own */
+    fake_virgl_complete(&v, v.token, 0, 128, 32);
+    wait_pixel(&t, 32, 32, 3, 3, 0x123456);
+    x = fake_virgl_transfer(&v, VIRGL_GET);
+    g_assert_cmpuint(x.x, ==, 4);
+    g_assert_cmpuint(x.y, ==, 5);
+    g_assert_cmpuint(x.w, ==, 5);
+    g_assert_cmpuint(x.h, ==, 6);
+    g_assert_cmpuint(x.stride, ==, 128);
+    g_assert_cmpuint(x.data.offset, ==, 5 * 128 + 4 * 4);
+    fake_virgl_complete(&v, v.token, 0, 20, 6);
     g_assert_true(guest_is_alive(&t.g));
-    g_assert_false(guest_is_answered(&t.g, place[1]));
-    g_assert_false(guest_is_answered(&t.g, create_3d));
-    fake_virgl_complete(&v, token[0], 0, 0, 0);
-    g_assert_cmphex(test_wait(&t, place[0]), ==, OK);
-    g_assert_cmphex(test_wait(&t, place[1]), ==, OK);
-    g_assert_cmphex(test_wait(&t, create_3d), ==, OK);
-    stop(&t, &v);
+    fake_virgl_die(&v);
+    munmap(screen, 32 * 32 * 4);
+    test_wait_lost(&t, 1);
+    wait_pixel(&t, 32, 32, 3, 3, 0x123456);
+    g_assert_cmphex(test_unref(&t, TEX), ==, OK);
+    test_stop(&t);
 }
 
-/* More tokens than there are: the queue waits, and goes on. */
-static void queue_waits_for_tokens(void)
+/* A worker that is at once as fast as one can be. */
+static void *complete_two(void *opaque)
 {
-    enum { MANY = VIRGL_DONE_ENTRIES + 20 };
-    int place[MANY];
-    FakeVirgl v;
-    Test t;
+    FakeVirgl *v = opaque;
+    uint32_t screen;
 
-    start(&t, &v);
-    for (int i = 0; i < MANY; i++) {
-        place[i] = send_submit(&t, 1, 4, FENCED, 0, i + 1);
+    fake_virgl_take(v, VIRGL_GET);
+    screen = v->token;
+    while (fake_virgl_is_idle(v)) {
+        /* the next is sent when all is ready for it */
     }
-    guest_kick(&t.g);
-    for (int i = 0; i < MANY; i++) {
-        fake_virgl_take(&v, VIRGL_SUBMIT);
-        fake_virgl_complete(&v, v.token, 0, 0, 0);
-    }
-    for (int i = 0; i < MANY; i++) {
-        g_assert_cmphex(test_wait(&t, place[i]), ==, OK);
-    }
-    stop(&t, &v);
+    fake_virgl_take(v, VIRGL_GET);
+    fake_virgl_complete(v, screen, 0, 128, 32);
+    fake_virgl_complete(v, v->token, 0, 16, 2);
+    return NULL;
 }
 
-/* --- refusals ------------------------------------------------------------ */
-
-static void what_makes_no_sense_is_refused(void)
+/* Who rings for a read waits for it a moment, and must not touch a display. */
+static void completion_for_a_screen_is_left_to_the_main_loop(void)
 {
     struct virtio_gpu_box box = { 0, 0, 0, 4, 2, 1 };
+    uint32_t *screen;
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
-    g_assert_cmphex(create(&t, 0, 16, 16), ==, NO_RESOURCE);
-    add_texture(&t, &v, TEX, 16, 16);
-    g_assert_cmphex(create(&t, TEX, 16, 16), ==, NO_RESOURCE);
-    g_assert_cmphex(attach(&t, 1, TEX + 1), ==, NO_RESOURCE);
-    g_assert_cmphex(attach(&t, 9, TEX), ==, NO_CONTEXT);
-    g_assert_cmphex(submit(&t, 9, 4), ==, NO_CONTEXT);
-    g_assert_cmphex(submit(&t, 1, 3), ==, BAD);
-    g_assert_cmphex(submit(&t, 1, 400), ==, BAD); /* that is not there */
-    g_assert_cmphex(submit(&t, 1, UINT32_MAX), ==, BAD);
-    for (int i = 0; i < 2; i++) {
-        uint32_t type = i ? VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D
-                          : VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D;
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 32, 32);
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 4096), ==, OK);
+    g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
+    screen = fake_virgl_screen(&v, 32, 32);
+    for (uint32_t i = 0; i < 20; i++) {
+        GThread *thread = g_thread_new("worker", complete_two, &v);
+        int place;
 
-        g_assert_cmphex(guest_do(&t.g, send_transfer(&t, type, 1, 99, box, 0, 64,
-                                                     0)), ==, NO_RESOURCE);
-        g_assert_cmphex(guest_do(&t.g, send_transfer(&t, type, 1, TEX, box, 0,
-                                                     64, 0)), ==, BAD);
-    }
-    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
-    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, UNSPEC);
-    g_assert_cmphex(guest_do(&t.g, send_transfer(
-        &t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 1, TEX, box, 1024, 64, 0)), ==,
-        BAD);
-    g_assert_cmphex(guest_do(&t.g, send_transfer(
-        &t, VIRTIO_GPU_CMD_TRANSFER_TO_HOST_3D, 5, TEX, box, 0, 64, 0)), ==,
-        NO_CONTEXT);
-    g_assert_true(fake_virgl_is_idle(&v));
-    stop(&t, &v);
-}
-
-/* --- loss ---------------------------------------------------------------- */
-
-static void worker_that_dies_loses_contexts_and_another_starts(void)
-{
-    FakeVirgl v, w;
-    int place;
-    Test t;
-
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 16, 16);
-    place = send_submit(&t, 1, 4, FENCED, 0, 1);
-    test_expect_held(&t, place);
-    fake_virgl_die(&v);
-    g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
-    g_assert_cmphex(submit(&t, 1, 4), ==, NO_CONTEXT);
-    g_assert_false(fake_has_context(&t.f)); /* not by one that is lost */
-    add_context(&t, 2, &w, true);
-    g_assert_cmphex(attach(&t, 2, TEX), ==, OK); /* nothing to tell */
-    g_assert_true(fake_virgl_is_idle(&w));
-    g_assert_cmphex(submit(&t, 1, 4), ==, NO_CONTEXT);
-    g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
-    g_assert_cmphex(test_unref(&t, TEX), ==, OK);
-    test_expect_status(&t, "\"resets\": 1");
-    stop(&t, &w);
-}
-
-static void worker_that_hangs_is_given_up(void)
-{
-    FakeVirgl v;
-    int place;
-    Test t;
-
-    test_start_virgl(&t, "backend=auto,watchdog=300");
-    add_context(&t, 1, &v, true);
-    place = send_submit(&t, 1, 4, FENCED, 0, 1);
-    guest_kick(&t.g);
-    g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
-    g_assert_true(fake_is_closed(v.sock));
-    stop(&t, &v);
-}
-
-typedef void Lie(FakeVirgl *v);
-
-static void lie_unknown_token(FakeVirgl *v)
-{
-    fake_virgl_complete(v, 200, 0, 0, 0);
-}
-
-static void lie_no_token(FakeVirgl *v)
-{
-    fake_virgl_complete(v, 0, 0, 0, 0);
-}
-
-static void lie_twice(FakeVirgl *v)
-{
-    fake_virgl_complete(v, v->token, 0, 0, 0);
-    fake_virgl_complete(v, v->token, 0, 0, 0);
-}
-
-static void lie_counts(FakeVirgl *v)
-{
-    v->done += 1000;
-    fake_virgl_complete(v, v->token, 0, 0, 0);
-}
-
-static void lie_another_blob(FakeVirgl *v)
-{
-    struct proto_blob_created m = {
-        .type = PROTO_BLOB_CREATED, .status = ENOMEM, .blob = 77,
-    };
-
-    g_assert_cmpint(proto_send(v->sock, &m, NULL, 0), ==, 0);
-}
-
-static void lie_not_a_packet(FakeVirgl *v)
-{
-    g_assert_cmpint(send(v->sock, "hello", 5, 0), ==, 5);
-}
-
-static void worker_that_lies_is_given_up(void)
-{
-    static Lie *const lies[] = {
-        lie_unknown_token, lie_no_token, lie_twice, lie_counts, lie_another_blob,
-        lie_not_a_packet,
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
-        FakeVirgl v;
-        Test t;
-
-        g_test_message("lie %zu", i);
-        start(&t, &v);
-        send_submit(&t, 1, 4, FENCED, 0, 1);
-        guest_kick(&t.g);
-        fake_virgl_take(&v, VIRGL_SUBMIT);
-        lies[i](&v);
-        /* What nobody waits for is seen with what somebody does. */
-        send_submit(&t, 1, 4, FENCED, 0, 2);
-        guest_kick(&t.g);
-        g_assert_true(fake_is_closed(v.sock));
-        stop(&t, &v);
-    }
-}
-
-static void too_many_deaths_end_in_2d_until_reset(void)
-{
-    FakeVirgl v;
-    Test t;
-
-    test_start_virgl(&t, "backend=auto");
-    for (uint32_t i = 1; i <= 6; i++) {
-        add_context(&t, i, &v, true);
-        fake_virgl_die(&v);
-        while (submit(&t, i, 4) == OK) {
-            /* it has not been noticed yet */
+        if (i > 0) {
+            g_assert_cmphex(flush(&t, TEX, 0, 0, 32, 32), ==, OK);
         }
+        screen[0] = 0x10101 * i;
+        place = guest_send_transfer(&t.g, FROM_HOST, 1, TEX, box, 0, 64,
+                                    FENCED);
+        g_assert_cmphex(guest_do(&t.g, place), ==, OK);
+        wait_pixel(&t, 32, 32, 0, 0, 0x10101 * i);
+        g_thread_join(thread);
     }
-    g_assert_cmphex(guest_context_create(&t.g, 9, VIRGL_CAPSET_ID), ==, UNSPEC);
-    g_assert_false(fake_has_context(&t.f));
-    guest_drive(&t.g);
-    add_context(&t, 9, &v, true);
-    stop(&t, &v);
+    munmap(screen, 32 * 32 * 4);
+    test_stop_worker(&t, &v);
 }
 
-static void reset_forgets_everything(void)
+/* --- blobs --------------------------------------------------------------- */
+
+/* 40 by 40 pixels in rows of 200 bytes from byte 96 on; its middle is shown. */
+static struct virtio_gpu_set_scanout_blob a_picture(void)
 {
-    unsigned fds;
-    FakeVirgl v, w;
-    int place = 0;
+    return (struct virtio_gpu_set_scanout_blob) {
+        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT_BLOB,
+        .r = { 8, 4, 32, 30 }, .resource_id = SOURCE,
+        .width = 40, .height = 40, .format = 2, /* XRGB */
+        .strides = { 200 }, .offsets = { 96 },
+    };
+}
+
+static uint32_t show_blob(Test *t, const struct virtio_gpu_set_scanout_blob *c)
+{
+    return guest_call(&t->g, c, sizeof(*c));
+}
+
+/* Pixel (@x, @y) of a_picture(). */
+static void paint(Test *t, uint32_t x, uint32_t y, uint32_t colour)
+{
+    qtest_memwrite(t->g.qts, guest_blob_at(96 + y * 200 + x * 4), &colour, 4);
+}
+
+static void screen_shows_a_blob_when_it_is_flushed(void)
+{
+    struct virtio_gpu_set_scanout_blob picture = a_picture();
+    FakeVirgl v;
     Test t;
 
-    test_start_virgl(&t, "backend=auto");
-    fds = test_fds(&t.g);
-    add_context(&t, 1, &v, true);
-    add_texture(&t, &v, TEX, 16, 16);
-    g_assert_cmphex(attach_backing(&t, TEX, 1024), ==, OK);
-    for (int i = 0; i < 10; i++) {
-        place = send_submit(&t, 1, 4, FENCED, 0, i);
-    }
-    guest_kick(&t.g);
-    g_assert_true(guest_is_alive(&t.g));
-    qvirtio_reset(&t.g.pci->vdev);
-    g_assert_false(guest_is_answered(&t.g, place));
-    guest_drive(&t.g);
-    g_assert_true(fake_is_closed(v.sock));
-    g_assert_cmpuint(test_fds(&t.g), ==, fds);
-    add_context(&t, 1, &w, true);
-    add_texture(&t, &w, TEX, 16, 16);
-    stop(&t, &w);
+    test_start_worker(&t, &v);
+    guest_add_blob(&t.g, SOURCE);
+    paint(&t, 8, 4, 0x112233);
+    paint(&t, 39, 33, 0x445566);
+    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0x112233);
+    g_assert_cmphex(pixel(&t, 32, 30, 31, 29), ==, 0x445566);
+    /* What is drawn is seen when it is flushed, and no more than that. */
+    paint(&t, 20, 20, 0x778899);
+    paint(&t, 22, 20, 0xaabbcc);
+    g_assert_cmphex(pixel(&t, 32, 30, 12, 16), ==, 0);
+    g_assert_cmphex(flush(&t, SOURCE, 20, 20, 1, 1), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 12, 16), ==, 0x778899);
+    g_assert_cmphex(pixel(&t, 32, 30, 14, 16), ==, 0);
+    g_assert_cmphex(flush(&t, SOURCE, 0, 0, UINT32_MAX, UINT32_MAX), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 14, 16), ==, 0xaabbcc);
+    g_assert_cmphex(flush(&t, SOURCE, UINT32_MAX, 7, UINT32_MAX, 1), ==, OK);
+    g_assert_true(fake_virgl_is_idle(&v));
+    /* It needs no worker. */
     fake_virgl_die(&v);
+    test_wait_lost(&t, 1);
+    paint(&t, 8, 4, 0xddeeff);
+    g_assert_cmphex(flush(&t, SOURCE, 8, 4, 1, 1), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0xddeeff);
+    /* Nor does its end. */
+    g_assert_cmphex(test_unref(&t, SOURCE), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0); /* QEMU's own picture */
+    g_assert_cmphex(flush(&t, SOURCE, 8, 4, 1, 1), !=, OK);
+    guest_add_blob(&t.g, SOURCE);
+    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+    picture.resource_id = 0;
+    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0); /* QEMU's own picture */
+    guest_drive(&t.g);
+    test_stop(&t);
 }
 
-/* --- which GPU, and no Vulkan --------------------------------------------- */
+/* One head, by turns: a texture of the worker's, a blob, the kernel's own. */
+static void screen_goes_from_a_blob_to_a_texture_and_back(void)
+{
+    struct virtio_gpu_set_scanout_blob picture = a_picture();
+    uint32_t *screen;
+    FakeVirgl v;
+    Test t;
+
+    test_start_worker(&t, &v);
+    guest_add_blob(&t.g, SOURCE);
+    test_add_texture(&t, &v, TEX, 32, 30);
+    paint(&t, 8, 4, 0x112233);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmphex(show_blob(&t, &picture), ==, OK);
+        g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0x112233);
+        g_assert_cmphex(show(&t, TEX, 32, 30), ==, OK);
+        if (i) {
+            union proto_any m;
+
+            fake_recv(v.sock, PROTO_BLOB_DESTROY, &m);
+            g_assert_cmpuint(m.blob_destroy.blob, !=, 0);
+        }
+        screen = fake_virgl_screen(&v, 32, 30);
+        fake_virgl_take(&v, VIRGL_GET);
+        screen[0] = 0x654321 + i;
+        fake_virgl_complete(&v, v.token, 0, 0, 0);
+        wait_pixel(&t, 32, 30, 0, 0, 0x654321 + i);
+        munmap(screen, 32 * 30 * 4);
+    }
+    test_stop_worker(&t, &v);
+}
+
+static void picture_that_is_not_in_its_blob_is_refused(void)
+{
+    static const struct {
+        const char *what;
+        size_t field;
+        uint32_t value, answer;
+    } wrong[] = {
+#define FIELD(_field) offsetof(struct virtio_gpu_set_scanout_blob, _field)
+        { "no such screen", FIELD(scanout_id), 1,
+          VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID },
+        { "no such blob", FIELD(resource_id), 77, NO_RESOURCE },
+        { "a texture", FIELD(resource_id), TEX, BAD },
+        { "no such format", FIELD(format), 0, BAD },
+        { "rows that overlap", FIELD(strides[0]), 159, BAD },
+        { "rows beyond it", FIELD(strides[0]), 204, BAD },
+        { "rows far beyond it", FIELD(strides[0]), UINT32_MAX, BAD },
+        { "one byte too late", FIELD(offsets[0]),
+          BLOB_BYTES - 39 * 200 - 160 + 1, BAD },
+        { "much too late", FIELD(offsets[0]), UINT32_MAX, BAD },
+        { "too high", FIELD(height), UINT32_MAX, BAD },
+        { "of no height", FIELD(height), 0, BAD },
+        { "too wide", FIELD(width), UINT32_MAX, BAD },
+        { "less than is shown", FIELD(width), 39, BAD },
+        { "shown beyond it", FIELD(r.x), UINT32_MAX, BAD },
+#undef FIELD
+    };
+    struct virtio_gpu_set_scanout_blob c;
+    FakeVirgl v;
+    Test t;
+
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 40, 40);
+    guest_add_blob(&t.g, SOURCE);
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        g_test_message("%s", wrong[i].what);
+        c = a_picture();
+        memcpy((char *)&c + wrong[i].field, &wrong[i].value, 4);
+        g_assert_cmphex(show_blob(&t, &c), ==, wrong[i].answer);
+    }
+    c = a_picture();
+    c.strides[0] = c.height = UINT32_MAX;
+    g_assert_cmphex(show_blob(&t, &c), ==, BAD);
+    c = a_picture();
+    c.offsets[0] = BLOB_BYTES - 39 * 200 - 160; /* to the last byte */
+    g_assert_cmphex(show_blob(&t, &c), ==, OK);
+    g_assert_cmphex(show(&t, SOURCE, 32, 32), ==, BAD); /* it has no format */
+    test_stop_worker(&t, &v);
+    /* One picture is all it may have. */
+    test_start_virgl(&t, "max_hostmem=4096");
+    g_assert_cmphex(guest_context_create(&t.g, 1, VIRGL_CAPSET_ID), ==, OK);
+    guest_add_blob(&t.g, SOURCE);
+    c = a_picture();
+    g_assert_cmphex(show_blob(&t, &c), ==, OK);
+    c.r.width = 31;
+    g_assert_cmphex(show_blob(&t, &c), ==, OK); /* instead of the other */
+    c.r.height = 36;
+    g_assert_cmphex(show_blob(&t, &c), ==, NO_MEMORY);
+    c = a_picture();
+    g_assert_cmphex(show_blob(&t, &c), ==, OK);
+    test_stop(&t);
+}
+
+/* --- which GPU, and no Vulkan -------------------------------------------- */
 
 static void worker_is_told_which_gpu(void)
 {
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
+    test_start_worker(&t, &v);
     g_assert_cmpstr(v.gpu, ==, "");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
     test_start_virgl(&t, "backend=auto,rendernode=software");
-    add_context(&t, 1, &v, true);
+    test_begin_worker(&t, 1, &v);
     g_assert_cmpstr(v.gpu, ==, "software");
-    stop(&t, &v);
+    test_stop_worker(&t, &v);
 }
 
 static void *refuse_gpu(void *opaque)
@@ -1266,329 +1231,160 @@ static void worker_that_dies_of_vulkan_costs_nothing(void)
     guest_drive(&t.g);
     g_assert_cmpuint(test_capset_at(&t, 1, NULL), ==, VIRGL_CAPSET_ID);
     test_expect_status(&t, "\"resets\": 0, \"vulkan\": \"\"");
-    add_context(&t, 1, &v, true);
-    stop(&t, &v);
+    test_begin_worker(&t, 1, &v);
+    test_stop_worker(&t, &v);
 }
 
-/* --- screens ------------------------------------------------------------- */
+/* --- loss ---------------------------------------------------------------- */
 
-static uint32_t show(Test *t, uint32_t id, uint32_t w, uint32_t h)
+static void worker_that_dies_loses_contexts_and_another_starts(void)
 {
-    struct virtio_gpu_set_scanout c = {
-        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT,
-        .r = { 0, 0, w, h }, .resource_id = id,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
-static uint32_t flush(Test *t, uint32_t id, uint32_t x, uint32_t y, uint32_t w,
-                      uint32_t h)
-{
-    struct virtio_gpu_resource_flush c = {
-        .hdr.type = VIRTIO_GPU_CMD_RESOURCE_FLUSH,
-        .r = { x, y, w, h }, .resource_id = id,
-    };
-
-    return guest_call(&t->g, &c, sizeof(c));
-}
-
-/* A pixel of a screendump, as 0xrrggbb; UINT32_MAX if it is of another size. */
-static uint32_t pixel(Test *t, uint32_t w, uint32_t h, uint32_t x, uint32_t y)
-{
-    unsigned ww, hh;
-    g_autofree uint8_t *all = test_screendump(t, 0, &ww, &hh);
-    const uint8_t *p;
-
-    if (ww != w || hh != h) {
-        return UINT32_MAX;
-    }
-    p = all + 3 * (y * w + x);
-    return p[0] << 16 | p[1] << 8 | p[2];
-}
-
-static void wait_pixel(Test *t, uint32_t w, uint32_t h, uint32_t x, uint32_t y,
-                       uint32_t want)
-{
-    gint64 limit = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
-
-    while (pixel(t, w, h, x, y) != want) {
-        g_assert_cmpint(g_get_monotonic_time(), <, limit);
-        g_usleep(10000);
-    }
-}
-
-static uint8_t *take_screen(FakeVirgl *v, uint64_t size)
-{
-    union proto_any m;
-    struct proto_blob_created created = { .type = PROTO_BLOB_CREATED };
-    int fd;
-    void *map;
-
-    fake_recv(v->sock, PROTO_BLOB_CREATE, &m);
-    g_assert_cmpuint(m.blob_create.size, ==, ROUND_UP(size, PAGE));
-    created.blob = m.blob_create.blob;
-    created.size = m.blob_create.size;
-    fd = fake_memfd(created.size, true);
-    map = mmap(NULL, created.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    g_assert(map != MAP_FAILED);
-    g_assert_cmpint(proto_send(v->sock, &created, &fd, 1), ==, 0);
-    close(fd);
-    return map;
-}
-
-static void screen_shows_what_the_worker_reads_and_keeps_it(void)
-{
-    struct virgl_transfer x;
-    uint32_t *screen;
-    FakeVirgl v;
+    FakeVirgl v, w;
+    int place;
     Test t;
 
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 32, 32);
-    g_assert_cmphex(show(&t, TEX, 33, 32), ==, BAD);
-    g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
-    screen = (uint32_t *)take_screen(&v, 32 * 32 * 4);
-    fake_virgl_take(&v, VIRGL_GET); /* all of it */
-    x = virgl_get_transfer(&v.in);
-    g_assert_cmpuint(x.resource, ==, TEX);
-    g_assert_cmpuint(x.w, ==, 32);
-    g_assert_cmpuint(x.h, ==, 32);
-    /* While that goes on, what gets dirty is gathered. */
-    g_assert_cmphex(flush(&t, TEX, 4, 5, 1, 1), ==, OK);
-    g_assert_cmphex(flush(&t, TEX, 7, 9, 2, 2), ==, OK);
-    g_assert_cmphex(flush(&t, TEX, 31, 31, 2, 1), ==, BAD);
-    g_assert_true(fake_virgl_is_idle(&v));
-    for (int i = 0; i < 32 * 32; i++) {
-        screen[i] = 0x123456;
-    }
-    fake_virgl_complete(&v, v.token, 0, 128, 32);
-    wait_pixel(&t, 32, 32, 3, 3, 0x123456);
-    fake_virgl_take(&v, VIRGL_GET);
-    x = virgl_get_transfer(&v.in);
-    g_assert_cmpuint(x.x, ==, 4);
-    g_assert_cmpuint(x.y, ==, 5);
-    g_assert_cmpuint(x.w, ==, 5);
-    g_assert_cmpuint(x.h, ==, 6);
-    g_assert_cmpuint(x.stride, ==, 128);
-    g_assert_cmpuint(x.data.offset, ==, 5 * 128 + 4 * 4);
-    fake_virgl_complete(&v, v.token, 0, 20, 6);
-    g_assert_true(guest_is_alive(&t.g));
+    test_start_worker(&t, &v);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    place = guest_send_submit(&t.g, 1, 4, FENCED, 0, 1);
+    test_expect_held(&t, place);
     fake_virgl_die(&v);
-    munmap(screen, 32 * 32 * 4);
-    while (submit(&t, 1, 4) == OK) {
-        /* it has not been noticed yet */
-    }
-    wait_pixel(&t, 32, 32, 3, 3, 0x123456);
+    g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
+    g_assert_cmphex(guest_submit(&t.g, 1, 4), ==, NO_CONTEXT);
+    g_assert_false(fake_has_context(&t.f)); /* not by one that is lost */
+    test_begin_worker(&t, 2, &w);
+    g_assert_cmphex(guest_attach(&t.g, 2, TEX), ==, OK); /* nothing to tell */
+    g_assert_true(fake_virgl_is_idle(&w));
+    g_assert_cmphex(guest_submit(&t.g, 1, 4), ==, NO_CONTEXT);
+    g_assert_cmphex(guest_context_destroy(&t.g, 1), ==, OK);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
-    test_stop(&t);
+    test_expect_status(&t, "\"resets\": 1");
+    test_stop_worker(&t, &w);
 }
 
-/* 40 by 40 pixels in rows of 200 bytes from byte 96 on; the middle of it is shown. */
-static struct virtio_gpu_set_scanout_blob a_picture(void)
+static void worker_that_hangs_is_given_up(void)
 {
-    return (struct virtio_gpu_set_scanout_blob) {
-        .hdr.type = VIRTIO_GPU_CMD_SET_SCANOUT_BLOB,
-        .r = { 8, 4, 32, 30 }, .resource_id = SOURCE,
-        .width = 40, .height = 40, .format = 2, /* XRGB */
-        .strides = { 200 }, .offsets = { 96 },
+    FakeVirgl v;
+    int place;
+    Test t;
+
+    test_start_virgl(&t, "backend=auto,watchdog=300");
+    test_begin_worker(&t, 1, &v);
+    place = guest_send_submit(&t.g, 1, 4, FENCED, 0, 1);
+    guest_kick(&t.g);
+    g_assert_cmphex(test_wait(&t, place), ==, UNSPEC);
+    g_assert_true(fake_is_closed(v.sock));
+    test_stop_worker(&t, &v);
+}
+
+typedef void Lie(FakeVirgl *v);
+
+static void lie_unknown_token(FakeVirgl *v)
+{
+    fake_virgl_complete(v, 200, 0, 0, 0);
+}
+
+static void lie_no_token(FakeVirgl *v)
+{
+    fake_virgl_complete(v, 0, 0, 0, 0);
+}
+
+static void lie_twice(FakeVirgl *v)
+{
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+}
+
+static void lie_counts(FakeVirgl *v)
+{
+    v->done += 1000;
+    fake_virgl_complete(v, v->token, 0, 0, 0);
+}
+
+static void lie_another_blob(FakeVirgl *v)
+{
+    struct proto_blob_created m = {
+        .type = PROTO_BLOB_CREATED, .status = ENOMEM, .blob = 77,
     };
+
+    g_assert_cmpint(proto_send(v->sock, &m, NULL, 0), ==, 0);
 }
 
-static uint32_t show_blob(Test *t, const struct virtio_gpu_set_scanout_blob *c)
+static void lie_not_a_packet(FakeVirgl *v)
 {
-    return guest_call(&t->g, c, sizeof(*c));
+    g_assert_cmpint(send(v->sock, "hello", 5, 0), ==, 5);
 }
 
-/* Pixel (@x, @y) of a_picture(). */
-static void paint(Test *t, uint32_t x, uint32_t y, uint32_t colour)
+static void worker_that_lies_is_given_up(void)
 {
-    qtest_memwrite(t->g.qts, place_of(96 + y * 200 + x * 4), &colour, 4);
+    static Lie *const lies[] = {
+        lie_unknown_token, lie_no_token, lie_twice, lie_counts, lie_another_blob,
+        lie_not_a_packet,
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+        FakeVirgl v;
+        Test t;
+
+        g_test_message("lie %zu", i);
+        test_start_worker(&t, &v);
+        guest_send_submit(&t.g, 1, 4, FENCED, 0, 1);
+        guest_kick(&t.g);
+        fake_virgl_take(&v, VIRGL_SUBMIT);
+        lies[i](&v);
+        /* What nobody waits for is seen with what somebody does. */
+        guest_send_submit(&t.g, 1, 4, FENCED, 0, 2);
+        guest_kick(&t.g);
+        g_assert_true(fake_is_closed(v.sock));
+        test_stop_worker(&t, &v);
+    }
 }
 
-static void screen_shows_a_blob_when_it_is_flushed(void)
+static void too_many_deaths_end_in_2d_until_reset(void)
 {
-    struct virtio_gpu_set_scanout_blob picture = a_picture();
     FakeVirgl v;
     Test t;
 
-    start(&t, &v);
-    add_blob(&t, SOURCE);
-    paint(&t, 8, 4, 0x112233);
-    paint(&t, 39, 33, 0x445566);
-    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
-    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0x112233);
-    g_assert_cmphex(pixel(&t, 32, 30, 31, 29), ==, 0x445566);
-    /* What is drawn is seen when it is flushed, and no more than that. */
-    paint(&t, 20, 20, 0x778899);
-    paint(&t, 22, 20, 0xaabbcc);
-    g_assert_cmphex(pixel(&t, 32, 30, 12, 16), ==, 0);
-    g_assert_cmphex(flush(&t, SOURCE, 20, 20, 1, 1), ==, OK);
-    g_assert_cmphex(pixel(&t, 32, 30, 12, 16), ==, 0x778899);
-    g_assert_cmphex(pixel(&t, 32, 30, 14, 16), ==, 0);
-    g_assert_cmphex(flush(&t, SOURCE, 0, 0, UINT32_MAX, UINT32_MAX), ==, OK);
-    g_assert_cmphex(pixel(&t, 32, 30, 14, 16), ==, 0xaabbcc);
-    g_assert_cmphex(flush(&t, SOURCE, UINT32_MAX, 7, UINT32_MAX, 1), ==, OK);
-    g_assert_true(fake_virgl_is_idle(&v));
-    /* It needs no worker. */
-    fake_virgl_die(&v);
-    while (submit(&t, 1, 4) == OK) {
-        /* it has not been noticed yet */
+    test_start_virgl(&t, "backend=auto");
+    for (uint32_t i = 1; i <= 6; i++) {
+        test_begin_worker(&t, i, &v);
+        fake_virgl_die(&v);
+        test_wait_lost(&t, i);
     }
-    paint(&t, 8, 4, 0xddeeff);
-    g_assert_cmphex(flush(&t, SOURCE, 8, 4, 1, 1), ==, OK);
-    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0xddeeff);
-    /* Nor does its end. */
-    g_assert_cmphex(test_unref(&t, SOURCE), ==, OK);
-    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0); /* QEMU's own picture */
-    g_assert_cmphex(flush(&t, SOURCE, 8, 4, 1, 1), !=, OK);
-    add_blob(&t, SOURCE);
-    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
-    picture.resource_id = 0;
-    g_assert_cmphex(show_blob(&t, &picture), ==, OK);
-    g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0); /* QEMU's own picture */
+    g_assert_cmphex(guest_context_create(&t.g, 9, VIRGL_CAPSET_ID), ==, UNSPEC);
+    g_assert_false(fake_has_context(&t.f));
     guest_drive(&t.g);
-    test_stop(&t);
+    test_begin_worker(&t, 9, &v);
+    test_stop_worker(&t, &v);
 }
 
-/* One head, by turns: a texture of the worker's, a blob, the kernel's own. */
-static void screen_goes_from_a_blob_to_a_texture_and_back(void)
+/* --- reset and unplugging ------------------------------------------------ */
+
+static void reset_forgets_everything(void)
 {
-    struct virtio_gpu_set_scanout_blob picture = a_picture();
-    uint32_t *screen;
-    FakeVirgl v;
+    unsigned fds;
+    FakeVirgl v, w;
+    int place = 0;
     Test t;
 
-    start(&t, &v);
-    add_blob(&t, SOURCE);
-    add_texture(&t, &v, TEX, 32, 30);
-    paint(&t, 8, 4, 0x112233);
-    for (int i = 0; i < 3; i++) {
-        g_assert_cmphex(show_blob(&t, &picture), ==, OK);
-        g_assert_cmphex(pixel(&t, 32, 30, 0, 0), ==, 0x112233);
-        g_assert_cmphex(show(&t, TEX, 32, 30), ==, OK);
-        if (i) {
-            union proto_any m;
-
-            fake_recv(v.sock, PROTO_BLOB_DESTROY, &m);
-            g_assert_cmpuint(m.blob_destroy.blob, !=, 0);
-        }
-        screen = (uint32_t *)take_screen(&v, 32 * 30 * 4);
-        fake_virgl_take(&v, VIRGL_GET);
-        screen[0] = 0x654321 + i;
-        fake_virgl_complete(&v, v.token, 0, 0, 0);
-        wait_pixel(&t, 32, 30, 0, 0, 0x654321 + i);
-        munmap(screen, 32 * 30 * 4);
+    test_start_virgl(&t, "backend=auto");
+    fds = test_fds(&t.g);
+    test_begin_worker(&t, 1, &v);
+    test_add_texture(&t, &v, TEX, 16, 16);
+    g_assert_cmphex(guest_attach_halves(&t.g, TEX, 1024), ==, OK);
+    for (int i = 0; i < 10; i++) {
+        place = guest_send_submit(&t.g, 1, 4, FENCED, 0, i);
     }
-    stop(&t, &v);
-}
-
-static void picture_that_is_not_in_its_blob_is_refused(void)
-{
-    static const struct {
-        const char *what;
-        size_t field;
-        uint32_t value, answer;
-    } wrong[] = {
-#define FIELD(_field) offsetof(struct virtio_gpu_set_scanout_blob, _field)
-        { "no such screen", FIELD(scanout_id), 1,
-          VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID },
-        { "no such blob", FIELD(resource_id), 77, NO_RESOURCE },
-        { "a texture", FIELD(resource_id), TEX, BAD },
-        { "no such format", FIELD(format), 0, BAD },
-        { "rows that overlap", FIELD(strides[0]), 159, BAD },
-        { "rows beyond it", FIELD(strides[0]), 204, BAD },
-        { "rows far beyond it", FIELD(strides[0]), UINT32_MAX, BAD },
-        { "one byte too late", FIELD(offsets[0]), 8192 - 39 * 200 - 160 + 1, BAD },
-        { "much too late", FIELD(offsets[0]), UINT32_MAX, BAD },
-        { "too high", FIELD(height), UINT32_MAX, BAD },
-        { "of no height", FIELD(height), 0, BAD },
-        { "too wide", FIELD(width), UINT32_MAX, BAD },
-        { "less than is shown", FIELD(width), 39, BAD },
-        { "shown beyond it", FIELD(r.x), UINT32_MAX, BAD },
-#undef FIELD
-    };
-    struct virtio_gpu_set_scanout_blob c;
-    FakeVirgl v;
-    Test t;
-
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 40, 40);
-    add_blob(&t, SOURCE);
-    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-        g_test_message("%s", wrong[i].what);
-        c = a_picture();
-        memcpy((char *)&c + wrong[i].field, &wrong[i].value, 4);
-        g_assert_cmphex(show_blob(&t, &c), ==, wrong[i].answer);
-    }
-    c = a_picture();
-    c.strides[0] = c.height = UINT32_MAX;
-    g_assert_cmphex(show_blob(&t, &c), ==, BAD);
-    c = a_picture();
-    c.offsets[0] = 8192 - 39 * 200 - 160; /* to the last byte */
-    g_assert_cmphex(show_blob(&t, &c), ==, OK);
-    g_assert_cmphex(show(&t, SOURCE, 32, 32), ==, BAD); /* it has no format */
-    stop(&t, &v);
-    test_start_virgl(&t, "max_hostmem=4096"); /* one picture is all it may have */
-    g_assert_cmphex(guest_context_create(&t.g, 1, VIRGL_CAPSET_ID), ==, OK);
-    add_blob(&t, SOURCE);
-    c = a_picture();
-    g_assert_cmphex(show_blob(&t, &c), ==, OK);
-    c.r.width = 31;
-    g_assert_cmphex(show_blob(&t, &c), ==, OK); /* instead of the other */
-    c.r.height = 36;
-    g_assert_cmphex(show_blob(&t, &c), ==, NO_MEMORY);
-    c = a_picture();
-    g_assert_cmphex(show_blob(&t, &c), ==, OK);
-    test_stop(&t);
-}
-
-/* A worker that is at once as fast as one can be. */
-static void *complete_two(void *opaque)
-{
-    FakeVirgl *v = opaque;
-    uint32_t screen;
-
-    fake_virgl_take(v, VIRGL_GET);
-    screen = v->token;
-    while (fake_virgl_is_idle(v)) {
-        /* the next is sent when all is ready for it */
-    }
-    fake_virgl_take(v, VIRGL_GET);
-    fake_virgl_complete(v, screen, 0, 128, 32);
-    fake_virgl_complete(v, v->token, 0, 16, 2);
-    return NULL;
-}
-
-/* Who rings for a read waits for it a moment, and must not touch a display. */
-static void completion_for_a_screen_is_left_to_the_main_loop(void)
-{
-    struct virtio_gpu_box box = { 0, 0, 0, 4, 2, 1 };
-    uint32_t *screen;
-    FakeVirgl v;
-    Test t;
-
-    start(&t, &v);
-    add_texture(&t, &v, TEX, 32, 32);
-    g_assert_cmphex(attach_backing(&t, TEX, 4096), ==, OK);
-    g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
-    screen = (uint32_t *)take_screen(&v, 32 * 32 * 4);
-    for (uint32_t i = 0; i < 20; i++) {
-        GThread *thread = g_thread_new("worker", complete_two, &v);
-        int place;
-
-        if (i > 0) {
-            g_assert_cmphex(flush(&t, TEX, 0, 0, 32, 32), ==, OK);
-        }
-        screen[0] = 0x10101 * i;
-        place = send_transfer(&t, VIRTIO_GPU_CMD_TRANSFER_FROM_HOST_3D, 1, TEX,
-                              box, 0, 64, FENCED);
-        g_assert_cmphex(guest_do(&t.g, place), ==, OK);
-        wait_pixel(&t, 32, 32, 0, 0, 0x10101 * i);
-        g_thread_join(thread);
-    }
-    munmap(screen, 32 * 32 * 4);
-    stop(&t, &v);
+    guest_kick(&t.g);
+    g_assert_true(guest_is_alive(&t.g));
+    qvirtio_reset(&t.g.pci->vdev);
+    g_assert_false(guest_is_answered(&t.g, place));
+    guest_drive(&t.g);
+    g_assert_true(fake_is_closed(v.sock));
+    g_assert_cmpuint(test_fds(&t.g), ==, fds);
+    test_begin_worker(&t, 1, &w);
+    test_add_texture(&t, &w, TEX, 16, 16);
+    test_stop_worker(&t, &w);
+    fake_virgl_die(&v);
 }
 
 /* Plugged in while the VM runs; and pulled out with all that can be under way. */
@@ -1600,32 +1396,23 @@ static void device_is_unplugged_with_work_in_flight(void)
     fake_start(&t.f);
     guest_start(&t.g, NULL, NULL);
     for (int i = 0; i < 3; i++) {
-        GThread *thread = test_serve_probe(&t.f);
         FakeVirgl v;
 
-        qtest_qmp_device_add(t.g.qts, "vgpu-remote", "gpu",
-                             "{'addr': %s, 'hostmem': %d, 'server': %s}",
-                             stringify(GUEST_SLOT), GUEST_HOSTMEM,
-                             t.f.option + strlen("server="));
-        g_thread_join(thread);
-        guest_drive(&t.g);
-        add_context(&t, 1, &v, true);
-        add_texture(&t, &v, TEX, 32, 32);
-        g_assert_cmphex(attach_backing(&t, TEX, 4096), ==, OK);
-        g_assert_cmphex(show(&t, TEX, 32, 32), ==, OK);
-        munmap(take_screen(&v, 32 * 32 * 4), 32 * 32 * 4);
+        test_plug_virgl(&t);
+        test_begin_worker(&t, 1, &v);
+        test_add_texture(&t, &v, TEX, 32, 32);
+        g_assert_cmphex(guest_attach_halves(&t.g, TEX, 4096), ==, OK);
+        g_assert_cmphex(guest_show(&t.g, 0, TEX,
+                                   (struct virtio_gpu_rect) { 0, 0, 32, 32 }),
+                        ==, OK);
+        munmap(fake_virgl_screen(&v, 32, 32), 32 * 32 * 4);
         fake_virgl_take(&v, VIRGL_GET);
         for (int n = 0; n < 5; n++) {
-            send_submit(&t, 1, 4, FENCED, 0, n);
+            guest_send_submit(&t.g, 1, 4, FENCED, 0, n);
         }
         guest_kick(&t.g);
         g_assert_true(guest_is_alive(&t.g));
-        guest_forget(&t.g);
-        qpci_unplug_acpi_device_test(t.g.qts, "gpu", GUEST_SLOT);
-        g_assert_true(fake_is_closed(v.sock));
-        g_assert_true(fake_is_closed(t.f.conn));
-        fake_virgl_die(&v);
-        fake_die(&t.f);
+        test_unplug_virgl(&t, &v);
         if (i == 0) {
             fds = test_fds(&t.g);
         }
@@ -1635,87 +1422,41 @@ static void device_is_unplugged_with_work_in_flight(void)
     fake_stop(&t.f);
 }
 
-/* --- the switch ---------------------------------------------------------- */
-
-static void set_backend(Test *t, const char *value)
-{
-    qtest_qmp_assert_success(t->g.qts, "{'execute': 'qom-set', 'arguments': "
-                             "{'path': '/machine/peripheral/gpu', "
-                             "'property': 'backend', 'value': %s}}", value);
-}
-
-static void switch_is_for_new_contexts(void)
-{
-    FakeContext c, d;
-    FakeVirgl v;
-    Test t;
-
-    start(&t, &v);
-    test_add_context(&t, 2, &c);
-    set_backend(&t, "remote");
-    g_assert_cmphex(guest_context_create(&t.g, 3, VIRGL_CAPSET_ID), ==, BAD);
-    g_assert_cmphex(submit(&t, 1, 4), ==, OK);
-    fake_virgl_take(&v, VIRGL_SUBMIT);
-    add_texture(&t, &v, TEX, 16, 16);
-    g_assert_cmphex(guest_context_create(&t.g, 3, VGPU_CAPSET_ID), ==, OK);
-    fake_context(&t.f, &d);
-    set_backend(&t, "emulation");
-    g_assert_cmphex(guest_context_create(&t.g, 4, VGPU_CAPSET_ID), ==, BAD);
-    add_context(&t, 5, &v, false);
-    g_assert_cmphex(guest_do(&t.g, guest_send_wait(&t.g, 2, 1, 0, 9)), ==, OK);
-    set_backend(&t, "auto");
-    g_assert_cmphex(guest_context_create(&t.g, 4, VIRGL_CAPSET_ID), ==, OK);
-    stop(&t, &v);
-    fake_context_die(&c);
-    fake_context_die(&d);
-}
-
-static void switch_to_what_was_not_offered_is_refused(void)
-{
-    g_autofree char *said = NULL;
-    Test t;
-
-    test_start_virgl(&t, "backend=emulation");
-    said = qtest_hmp(t.g.qts, "qom-set /machine/peripheral/gpu backend remote");
-    g_assert_nonnull(strstr(said, "start it with backend=auto"));
-    test_stop(&t);
-}
-
 const TestCase tests_virgl[] = {
     TEST(auto_offers_both_and_emulation_virgl_alone),
+    TEST(switch_is_for_new_contexts),
+    TEST(switch_to_what_was_not_offered_is_refused),
     TEST(context_is_begun_when_it_is_used),
     TEST(submission_arrives_as_it_was),
+    TEST(copies_keep_their_place_in_a_submission),
+    TEST(copy_from_another_contexts_pages_is_refused),
+    TEST(blob_is_copied_from_by_submissions),
+    TEST(long_submission_goes_on_where_it_was),
+    TEST(answers_keep_the_order_of_their_timeline),
+    TEST(queue_waits_for_tokens),
+    TEST(what_makes_no_sense_is_refused),
     TEST(upload_is_a_snapshot),
     TEST(long_upload_keeps_its_place),
     TEST(uploads_in_a_submission_are_taken_out),
     TEST(box_is_copied_and_nothing_else),
     TEST(box_that_cannot_be_is_refused),
     TEST(resource_of_2d_has_a_twin),
-    TEST(copies_keep_their_place_in_a_submission),
-    TEST(copy_from_another_contexts_pages_is_refused),
     TEST(blob_that_cannot_be_is_refused),
     TEST(blob_of_guest_memory_is_no_workers),
-    TEST(blob_is_copied_from_by_submissions),
-    TEST(long_submission_goes_on_where_it_was),
-    TEST(answers_keep_the_order_of_their_timeline),
-    TEST(queue_waits_for_tokens),
-    TEST(what_makes_no_sense_is_refused),
+    TEST(screen_shows_what_the_worker_reads_and_keeps_it),
+    TEST(completion_for_a_screen_is_left_to_the_main_loop),
+    TEST(screen_shows_a_blob_when_it_is_flushed),
+    TEST(screen_goes_from_a_blob_to_a_texture_and_back),
+    TEST(picture_that_is_not_in_its_blob_is_refused),
+    TEST(worker_is_told_which_gpu),
+    TEST(gpu_that_cannot_be_had_refuses_the_device),
+    TEST(why_there_is_no_vulkan_is_in_the_status),
+    TEST(worker_that_dies_of_vulkan_costs_nothing),
     TEST(worker_that_dies_loses_contexts_and_another_starts),
     TEST(worker_that_hangs_is_given_up),
     TEST(worker_that_lies_is_given_up),
     TEST(too_many_deaths_end_in_2d_until_reset),
     TEST(reset_forgets_everything),
-    TEST(worker_is_told_which_gpu),
-    TEST(gpu_that_cannot_be_had_refuses_the_device),
-    TEST(why_there_is_no_vulkan_is_in_the_status),
-    TEST(worker_that_dies_of_vulkan_costs_nothing),
-    TEST(screen_shows_what_the_worker_reads_and_keeps_it),
-    TEST(screen_shows_a_blob_when_it_is_flushed),
-    TEST(screen_goes_from_a_blob_to_a_texture_and_back),
-    TEST(picture_that_is_not_in_its_blob_is_refused),
-    TEST(completion_for_a_screen_is_left_to_the_main_loop),
     TEST(device_is_unplugged_with_work_in_flight),
-    TEST(switch_is_for_new_contexts),
-    TEST(switch_to_what_was_not_offered_is_refused),
     { NULL },
 };

@@ -16,7 +16,7 @@ void test_start_with(Test *t, const char *type, const char *more)
     g_autofree char *device = NULL;
 
     fake_start(&t->f);
-    /* The emulated GPU asks for a worker of its own: see test-virgl. */
+    /* The emulated GPU asks for a worker of its own: see fake-virgl. */
     device = g_strdup_printf("%s,%s%s", type, t->f.option,
                              strstr(type, "backend=") ? "" : ",backend=remote");
     guest_start(&t->g, device, more);
