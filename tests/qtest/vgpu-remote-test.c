@@ -201,7 +201,8 @@ int main(int argc, char **argv)
 {
     const TestCase *const all[] = {
         tests_life, tests_context, tests_blob, tests_fence, tests_refuse,
-        tests_loss, tests_save, tests_virgl, tests_venus, tests_display,
+        tests_loss, tests_save, tests_virgl, tests_virgl_transfer,
+        tests_virgl_screen, tests_virgl_worker, tests_venus, tests_display,
         tests_pages,
         access("/dev/udmabuf", R_OK | W_OK) ? tests_no_udmabuf : tests_udmabuf,
         tests_fuzz,

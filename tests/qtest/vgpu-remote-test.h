@@ -36,9 +36,10 @@ typedef struct TestCase {
 #define TEST(_name) { "/vgpu-remote/" #_name, _name }
 
 extern const TestCase tests_life[], tests_context[], tests_blob[], tests_fence[],
-    tests_refuse[], tests_loss[], tests_save[], tests_virgl[], tests_venus[],
-    tests_display[], tests_dmabuf[], tests_pages[], tests_no_udmabuf[],
-    tests_udmabuf[], tests_fuzz[];
+    tests_refuse[], tests_loss[], tests_save[], tests_virgl[],
+    tests_virgl_transfer[], tests_virgl_screen[], tests_virgl_worker[],
+    tests_venus[], tests_display[], tests_dmabuf[], tests_pages[],
+    tests_no_udmabuf[], tests_udmabuf[], tests_fuzz[];
 
 /** test_start: a device of type vgpu-remote, driven, and its server. */
 void test_start(Test *t);
