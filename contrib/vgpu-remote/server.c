@@ -1,11 +1,13 @@
 /*
- * One thread, one epoll set: signals, the listening socket, the clients, and the
- * sockets on which workers ask for memory (budget.h) and say what is for the log.
+ * One thread, one epoll set: signals, the listening socket, the clients, and workers'
+ * sockets: on which they ask for memory (budget.h), say what is for the log, and
+ * hear from their clients, which is watched for its end alone.
  *
  * A client is a connection; it lives until it has no connection and no worker
  * any more. A context is a worker process: made by CONTEXT_CREATE, and gone when
  * the process has been reaped, whatever ended it. The server never waits for
- * either: what a worker says it says to its client, on a socket of their own.
+ * either: what a worker says it says to its client, on a socket of their own. When
+ * the client closes that, the worker ends; if it does not, it is killed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -38,12 +40,13 @@
 
 #define CLIENTS_MAX 256u
 #define ACCEPT_AGAIN_MS 100
+#define END_MS         5000u  /* for a worker to end by itself */
 #define SAY_MAX        65536u /* bytes of a client's workers in the log, at once */
 #define SAY_A_SECOND   1024u  /* and later */
 #define SAY_LEFT       64     /* packets that are read when a worker has ended */
 
 /* What an event of the epoll set is about; the address of one of these is with it. */
-enum source { SIGNALS, LISTENER, CLIENT, CONTEXT, OUTPUT };
+enum source { SIGNALS, LISTENER, CLIENT, CONTEXT, OUTPUT, SOCKET };
 
 struct context {
     enum source source;
@@ -53,6 +56,9 @@ struct context {
     enum source output_source;
     int output;      /* socket: what the worker says on stderr; -1: no more */
     int account;     /* socket on which the worker asks for memory; -1: no more */
+    enum source socket_source;
+    int socket;      /* the worker's end of that to its client; -1: that is closed */
+    uint64_t ends;   /* when it is killed; ms, monotonic; 0: never */
     uint64_t held;   /* bytes of the client's account */
     uint32_t number; /* the client's */
     enum vgpu_api api;
@@ -85,15 +91,16 @@ struct server {
     struct context *contexts;
     unsigned n_contexts;
     uint64_t contexts_total;
+    unsigned n_ending; /* contexts that are to be killed some time */
     bool out_of_fds; /* said so, and took no client since */
     bool deaf;       /* the listener is not watched for now */
     bool stop;
 };
 
-/* @what stays where it is as long as @fd is open. */
-static int watch(struct server *s, int fd, enum source *what)
+/* @what stays where it is as long as @fd is open. The end is an event in any case. */
+static int watch(struct server *s, int fd, uint32_t events, enum source *what)
 {
-    struct epoll_event ev = { .events = EPOLLIN, .data.ptr = what };
+    struct epoll_event ev = { .events = events, .data.ptr = what };
 
     return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev);
 }
@@ -207,6 +214,8 @@ static void context_destroy(struct server *s, struct context *ctx)
     }
     stop_watching(s, &ctx->output);
     stop_watching(s, &ctx->account);
+    stop_watching(s, &ctx->socket);
+    s->n_ending -= ctx->ends != 0;
     budget_release_all(&c->account, &ctx->held);
     tempdir_remove(ctx->directory);
     free(ctx);
@@ -221,11 +230,19 @@ static int watched_pair(struct server *s, int *ours, enum source *source)
         return -1;
     }
     *ours = pair[0];
-    if (watch(s, pair[0], source) < 0) {
+    if (watch(s, pair[0], EPOLLIN, source) < 0) {
         close(pair[1]);
         return -1;
     }
     return pair[1];
+}
+
+/* For its end: what comes on it is the worker's. */
+static int watch_socket(struct server *s, struct context *ctx, int sock)
+{
+    ctx->socket = fcntl(sock, F_DUPFD_CLOEXEC, 0);
+    return ctx->socket < 0 ? -1
+                           : watch(s, ctx->socket, 0, &ctx->socket_source);
 }
 
 /* Fork. Returns NULL, or why there is no worker. */
@@ -236,7 +253,7 @@ static const char *start_worker(struct server *s, struct context *ctx,
     int output = watched_pair(s, &ctx->output, &ctx->output_source);
 
     ctx->pid = -1;
-    if (account >= 0 && output >= 0) {
+    if (account >= 0 && output >= 0 && watch_socket(s, ctx, fds[0]) == 0) {
         ctx->pid = fork();
     }
     if (ctx->pid == 0) {
@@ -289,7 +306,8 @@ static const char *context_create(struct server *s, struct client *c,
     ctx->source = CONTEXT;
     ctx->output_source = OUTPUT;
     ctx->client = c;
-    ctx->account = ctx->output = -1;
+    ctx->socket_source = SOCKET;
+    ctx->account = ctx->output = ctx->socket = -1;
     ctx->number = m->context;
     ctx->api = api_of(m->type);
     memcpy(ctx->name, m->name, sizeof(ctx->name));
@@ -314,6 +332,41 @@ static void serve_account(struct server *s, struct context *ctx)
     if (!budget_serve(ctx->account, &ctx->client->account, &ctx->held)) {
         stop_watching(s, &ctx->account);
     }
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Its client has closed the socket: it is to end now. */
+static void serve_socket_end(struct server *s, struct context *ctx)
+{
+    stop_watching(s, &ctx->socket);
+    ctx->ends = now_ms() + END_MS;
+    s->n_ending++;
+}
+
+/* Kill workers that should have ended. Returns ms until the next is due, or -1. */
+static int end_late_workers(struct server *s)
+{
+    uint64_t now = s->n_ending ? now_ms() : 0, next = UINT64_MAX;
+
+    for (struct context *ctx = s->contexts; ctx && s->n_ending; ctx = ctx->next) {
+        if (ctx->ends && ctx->ends <= now) {
+            log_line("%s: the worker of context %u (%s) does not end by itself",
+                     ctx->client->name, ctx->number, ctx->name);
+            kill(ctx->pid, SIGKILL);
+            ctx->ends = 0;
+            s->n_ending--;
+        } else if (ctx->ends && ctx->ends < next) {
+            next = ctx->ends;
+        }
+    }
+    return s->n_ending ? (int)(next - now) : -1;
 }
 
 static void serve_context_create(struct server *s, struct client *c,
@@ -382,7 +435,7 @@ static bool client_create(struct server *s, int fd)
     c->may_say = SAY_MAX;
     fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
-    if (watch(s, fd, &c->source) < 0) {
+    if (watch(s, fd, EPOLLIN, &c->source) < 0) {
         free(c);
         return false;
     }
@@ -638,6 +691,10 @@ static void serve(struct server *s, enum source *what)
         serve_output(s, (struct context *)((char *)what -
                      offsetof(struct context, output_source)));
         break;
+    case SOCKET:
+        serve_socket_end(s, (struct context *)((char *)what -
+                         offsetof(struct context, socket_source)));
+        break;
     }
 }
 
@@ -645,9 +702,14 @@ static void serve(struct server *s, enum source *what)
 static void loop(struct server *s)
 {
     while (!s->stop) {
+        int timeout = end_late_workers(s);
         struct epoll_event ev;
-        int n = epoll_wait(s->epoll, &ev, 1, s->deaf ? ACCEPT_AGAIN_MS : -1);
+        int n;
 
+        if (s->deaf && (timeout < 0 || timeout > ACCEPT_AGAIN_MS)) {
+            timeout = ACCEPT_AGAIN_MS;
+        }
+        n = epoll_wait(s->epoll, &ev, 1, timeout);
         if (s->deaf) {
             watch_listener(s, true);
         }
@@ -695,12 +757,13 @@ int server_run(const struct server_params *params)
     allow_fds();
     s.epoll = epoll_create1(EPOLL_CLOEXEC);
     s.signals = signals_open();
-    if (s.epoll < 0 || s.signals < 0 || watch(&s, s.signals, &s.signals_source) < 0) {
+    if (s.epoll < 0 || s.signals < 0 ||
+        watch(&s, s.signals, EPOLLIN, &s.signals_source) < 0) {
         die("cannot start: %s", strerror(errno));
     }
     if (params->socket) {
         s.listener = listen_at(params->socket);
-        if (watch(&s, s.listener, &s.listener_source) < 0) {
+        if (watch(&s, s.listener, EPOLLIN, &s.listener_source) < 0) {
             die("cannot watch the socket: %s", strerror(errno));
         }
     } else if (!client_create(&s, params->fd)) {

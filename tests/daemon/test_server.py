@@ -111,6 +111,21 @@ def test_contexts_end_with_the_client(server, client):
         context.wait_lost()
 
 
+def test_worker_that_does_not_end_is_killed(server, client):
+    context = client.context()
+    worker = server.workers()[0]
+    os.kill(worker, signal.SIGSTOP)  # it cannot hear that it is over
+    try:
+        context.close()
+        vgpu.wait_until(lambda: not server.workers(), 20)
+    finally:
+        if worker in server.workers():
+            os.kill(worker, signal.SIGKILL)
+    assert "does not end by itself" in server.log()
+    assert client.status()["contexts"] == 0
+    client.context().ping()
+
+
 def test_200_sessions_leave_nothing(server, client):
     client.context().close()
     vgpu.wait_until(lambda: client.status()["contexts"] == 0)
