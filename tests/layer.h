@@ -1,5 +1,6 @@
 /*
- * What layers of the ICD loader have in common: how an info function answers.
+ * The frame of a layer of the ICD loader, which is one file that includes this, and
+ * defines layer_set(); and how its info functions answer.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,15 +27,37 @@ static inline cl_int layer_answer(const void *data, size_t n, size_t size,
     return CL_SUCCESS;
 }
 
-/** layer_info: what clGetLayerInfo() answers. */
-static inline cl_int layer_info(cl_layer_info name, size_t size, void *value,
-                                size_t *size_ret)
+/* What the layer is upon. */
+static const struct _cl_icd_dispatch *below;
+
+/** layer_set: put the layer's own functions into @ours, which is as `below`. */
+static void layer_set(struct _cl_icd_dispatch *ours);
+
+CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
+                                               void *value, size_t *size_ret)
 {
     const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
 
     return name == CL_LAYER_API_VERSION
                ? layer_answer(&version, sizeof(version), size, value, size_ret)
                : CL_INVALID_VALUE;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
+    cl_uint entries, const struct _cl_icd_dispatch *target, cl_uint *entries_out,
+    const struct _cl_icd_dispatch **layer)
+{
+    static struct _cl_icd_dispatch ours;
+
+    if (entries < sizeof(ours) / sizeof(void *)) {
+        return CL_INVALID_VALUE;
+    }
+    below = target;
+    ours = *target;
+    layer_set(&ours);
+    *entries_out = sizeof(ours) / sizeof(void *);
+    *layer = &ours;
+    return CL_SUCCESS;
 }
 
 #endif

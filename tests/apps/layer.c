@@ -17,9 +17,6 @@
 
 #define SUFFIX " via vgpu-remote"
 
-static const struct _cl_icd_dispatch *below;
-static struct _cl_icd_dispatch ours;
-
 static CL_API_ENTRY cl_int CL_API_CALL
 get_device_ids(cl_platform_id platform, cl_device_type type, cl_uint entries,
                cl_device_id *devices, cl_uint *count)
@@ -66,29 +63,13 @@ static bool wanted(const char *what)
     return wish && !strcmp(wish, what);
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
-                                               void *value, size_t *size_ret)
+static void layer_set(struct _cl_icd_dispatch *ours)
 {
-    return layer_info(name, size, value, size_ret);
-}
-
-CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
-    cl_uint entries, const struct _cl_icd_dispatch *target, cl_uint *entries_out,
-    const struct _cl_icd_dispatch **layer)
-{
-    if (entries < sizeof(ours) / sizeof(void *)) {
-        return CL_INVALID_VALUE;
-    }
-    below = target;
-    ours = *target;
     if (wanted("gpu")) {
-        ours.clGetDeviceIDs = get_device_ids;
-        ours.clGetDeviceInfo = get_device_info;
+        ours->clGetDeviceIDs = get_device_ids;
+        ours->clGetDeviceInfo = get_device_info;
     }
     if (wanted("name")) {
-        ours.clGetPlatformInfo = get_platform_info;
+        ours->clGetPlatformInfo = get_platform_info;
     }
-    *entries_out = sizeof(ours) / sizeof(void *);
-    *layer = &ours;
-    return CL_SUCCESS;
 }

@@ -12,8 +12,6 @@
 #define FAULT 0xfa17u
 #define FAILS CL_OUT_OF_RESOURCES
 
-static const struct _cl_icd_dispatch *below;
-static struct _cl_icd_dispatch ours;
 static _Atomic(cl_mem) trigger;
 
 static CL_API_ENTRY cl_mem CL_API_CALL create_buffer(cl_context context,
@@ -91,29 +89,13 @@ run_kernel(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
                                                    size, local, n, waits, event);
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
-                                               void *value, size_t *size_ret)
+static void layer_set(struct _cl_icd_dispatch *ours)
 {
-    return layer_info(name, size, value, size_ret);
-}
-
-CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
-    cl_uint entries, const struct _cl_icd_dispatch *target, cl_uint *entries_out,
-    const struct _cl_icd_dispatch **layer)
-{
-    if (entries < sizeof(ours) / sizeof(void *)) {
-        return CL_INVALID_VALUE;
-    }
-    below = target;
-    ours = *target;
-    ours.clCreateBuffer = create_buffer;
-    ours.clReleaseMemObject = release_mem_object;
-    ours.clEnqueueReadBuffer = read_buffer;
-    ours.clEnqueueWriteBuffer = write_buffer;
-    ours.clEnqueueMapBuffer = map_buffer;
-    ours.clEnqueueFillBuffer = fill_buffer;
-    ours.clEnqueueNDRangeKernel = run_kernel;
-    *entries_out = sizeof(ours) / sizeof(void *);
-    *layer = &ours;
-    return CL_SUCCESS;
+    ours->clCreateBuffer = create_buffer;
+    ours->clReleaseMemObject = release_mem_object;
+    ours->clEnqueueReadBuffer = read_buffer;
+    ours->clEnqueueWriteBuffer = write_buffer;
+    ours->clEnqueueMapBuffer = map_buffer;
+    ours->clEnqueueFillBuffer = fill_buffer;
+    ours->clEnqueueNDRangeKernel = run_kernel;
 }

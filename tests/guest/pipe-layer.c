@@ -69,9 +69,6 @@ static struct pipe {
 } pipes[PIPES_MAX]; /* under lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static const struct _cl_icd_dispatch *below;
-static struct _cl_icd_dispatch ours;
-
 /* --- the table --------------------------------------------------------------- */
 
 /* Whether @mem is one; a copy of what is known of it. */
@@ -351,29 +348,13 @@ set_kernel_arg(cl_kernel kernel, cl_uint index, size_t size, const void *value)
 
 /* --- the layer -------------------------------------------------------------------- */
 
-CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
-                                               void *value, size_t *size_ret)
+static void layer_set(struct _cl_icd_dispatch *ours)
 {
-    return layer_info(name, size, value, size_ret);
-}
-
-CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
-    cl_uint entries, const struct _cl_icd_dispatch *target, cl_uint *entries_out,
-    const struct _cl_icd_dispatch **layer)
-{
-    if (entries < sizeof(ours) / sizeof(void *)) {
-        return CL_INVALID_VALUE;
-    }
-    below = target;
-    ours = *target;
-    ours.clGetDeviceInfo = get_device_info;
-    ours.clGetMemObjectInfo = get_mem_object_info;
-    ours.clGetPipeInfo = get_pipe_info;
-    ours.clCreatePipe = create_pipe;
-    ours.clCreateProgramWithSource = create_program;
-    ours.clGetKernelArgInfo = get_kernel_arg_info;
-    ours.clSetKernelArg = set_kernel_arg;
-    *entries_out = sizeof(ours) / sizeof(void *);
-    *layer = &ours;
-    return CL_SUCCESS;
+    ours->clGetDeviceInfo = get_device_info;
+    ours->clGetMemObjectInfo = get_mem_object_info;
+    ours->clGetPipeInfo = get_pipe_info;
+    ours->clCreatePipe = create_pipe;
+    ours->clCreateProgramWithSource = create_program;
+    ours->clGetKernelArgInfo = get_kernel_arg_info;
+    ours->clSetKernelArg = set_kernel_arg;
 }

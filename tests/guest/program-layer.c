@@ -34,9 +34,6 @@ static bool released;  /* under lock */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t release = PTHREAD_COND_INITIALIZER;
 
-static const struct _cl_icd_dispatch *below;
-static struct _cl_icd_dispatch ours;
-
 static CL_API_ENTRY cl_int CL_API_CALL
 get_device_info(cl_device_id device, cl_device_info name, size_t size,
                 void *value, size_t *size_ret)
@@ -139,27 +136,11 @@ static CL_API_ENTRY void *CL_API_CALL find_function(cl_platform_id platform,
                                                                  name);
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t size,
-                                               void *value, size_t *size_ret)
+static void layer_set(struct _cl_icd_dispatch *ours)
 {
-    return layer_info(name, size, value, size_ret);
-}
-
-CL_API_ENTRY cl_int CL_API_CALL clInitLayer(
-    cl_uint entries, const struct _cl_icd_dispatch *target, cl_uint *entries_out,
-    const struct _cl_icd_dispatch **layer)
-{
-    if (entries < sizeof(ours) / sizeof(void *)) {
-        return CL_INVALID_VALUE;
-    }
-    below = target;
-    ours = *target;
-    ours.clGetDeviceInfo = get_device_info;
-    ours.clCreateProgramWithIL = create_program_with_il;
-    ours.clSetProgramSpecializationConstant = set_constant;
-    ours.clBuildProgram = build_program;
-    ours.clGetExtensionFunctionAddressForPlatform = find_function;
-    *entries_out = sizeof(ours) / sizeof(void *);
-    *layer = &ours;
-    return CL_SUCCESS;
+    ours->clGetDeviceInfo = get_device_info;
+    ours->clCreateProgramWithIL = create_program_with_il;
+    ours->clSetProgramSpecializationConstant = set_constant;
+    ours->clBuildProgram = build_program;
+    ours->clGetExtensionFunctionAddressForPlatform = find_function;
 }
