@@ -1,10 +1,12 @@
 /*
  * An OpenCL layer (OPENCL_LAYERS=) that gives a host what has to do with programs and
- * pocl has not: an intermediate language, specialization constants, and suggested
- * sizes of work-groups. A stand-in, so that what carries these to a guest can be tested.
+ * pocl has not: an intermediate language, specialization constants, suggested
+ * sizes of work-groups, sub-groups, and timers. A stand-in, so that what carries these to
+ * a guest can be tested.
  *
  * The language is OpenCL C behind SPIR-V's magic number. There is one constant, number
- * 7, an int, which the text sees as a macro. A suggestion is always the same.
+ * 7, an int, which the text sees as a macro. A suggestion is always the same; a sub-group
+ * has eight work-items. The device's clock is a second ahead of the host's.
  *
  * A build that defines HELD does not end before a program was given constant 8.
  *
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../layer.h"
 
@@ -22,6 +25,8 @@
 #define CONSTANT   7
 #define RELEASE    8
 #define VALUES_MAX 16
+#define SUB_GROUP  8
+#define SECOND_NS  1000000000ull
 #define LANGUAGE   "SPIR-V_1.2 "
 
 /* The values that programs were given; none is taken back. */
@@ -127,6 +132,63 @@ suggest(cl_command_queue queue, cl_kernel kernel, cl_uint dimensions,
     return CL_SUCCESS;
 }
 
+static CL_API_ENTRY cl_int CL_API_CALL
+get_sub_group_info(cl_kernel kernel, cl_device_id device,
+                   cl_kernel_sub_group_info name, size_t input_size,
+                   const void *input, size_t size, void *value, size_t *size_ret)
+{
+    size_t items = 1, given[3] = { 1, 1, 1 }, answer = 0;
+
+    if (input && input_size <= sizeof(given)) {
+        memcpy(given, input, input_size);
+    }
+    for (int i = 0; i < 3; i++) {
+        items *= given[i];
+    }
+    switch (name) {
+    case CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE:
+        answer = items < SUB_GROUP ? items : SUB_GROUP;
+        break;
+    case CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE:
+        answer = (items + SUB_GROUP - 1) / SUB_GROUP;
+        break;
+    case CL_KERNEL_MAX_NUM_SUB_GROUPS:
+        answer = 32;
+        break;
+    case CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT: /* as many sizes as there is room */
+        given[0] *= SUB_GROUP;
+        given[1] = given[2] = 1;
+        return size > sizeof(given) ? CL_INVALID_VALUE
+                                    : layer_answer(given, size, size, value, size_ret);
+    default:
+        return CL_INVALID_VALUE;
+    }
+    return layer_answer(&answer, sizeof(answer), size, value, size_ret);
+}
+
+static cl_ulong host_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (cl_ulong)t.tv_sec * SECOND_NS + (cl_ulong)t.tv_nsec;
+}
+
+static CL_API_ENTRY cl_int CL_API_CALL get_host_timer(cl_device_id device,
+                                                      cl_ulong *host)
+{
+    *host = host_ns();
+    return CL_SUCCESS;
+}
+
+static CL_API_ENTRY cl_int CL_API_CALL
+get_device_and_host_timer(cl_device_id device, cl_ulong *timer, cl_ulong *host)
+{
+    *host = host_ns();
+    *timer = *host + SECOND_NS;
+    return CL_SUCCESS;
+}
+
 static CL_API_ENTRY void *CL_API_CALL find_function(cl_platform_id platform,
                                                     const char *name)
 {
@@ -142,5 +204,8 @@ static void layer_set(struct _cl_icd_dispatch *ours)
     ours->clCreateProgramWithIL = create_program_with_il;
     ours->clSetProgramSpecializationConstant = set_constant;
     ours->clBuildProgram = build_program;
+    ours->clGetKernelSubGroupInfo = get_sub_group_info;
+    ours->clGetHostTimer = get_host_timer;
+    ours->clGetDeviceAndHostTimer = get_device_and_host_timer;
     ours->clGetExtensionFunctionAddressForPlatform = find_function;
 }

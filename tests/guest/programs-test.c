@@ -1,6 +1,6 @@
 /*
- * Programs in an intermediate language, specialization constants, and suggested sizes of
- * work-groups. Where the host's OpenCL has none of these, a layer of its ICD
+ * Programs in an intermediate language, specialization constants, suggested sizes of
+ * work-groups, sub-groups, and a device's timer. Where the host's OpenCL has none of these, a layer of its ICD
  * loader stands in (program-layer.c), whose language this is.
  *
  * SPDX-License-Identifier: MIT
@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define CONSTANT 7
+#define SUB_GROUP 8
+#define SECOND_NS 1000000000ull
 #define RELEASE  8 /* of builds that define HELD; see program-layer.c */
 
 /* As long as it takes to travel by shared memory, too. */
@@ -143,6 +145,53 @@ static void work_groups_have_a_suggested_size(void **state)
     ok(clReleaseKernel(k));
 }
 
+static size_t ask_sub_groups(cl_kernel k, cl_kernel_sub_group_info name,
+                             size_t input_size, const void *input)
+{
+    size_t answer = 0, size = 0;
+
+    ok(clGetKernelSubGroupInfo(k, rig.device, name, input_size, input,
+                               sizeof(answer), &answer, &size));
+    assert_int_equal(size, sizeof(answer));
+    return answer;
+}
+
+static void sub_groups_are_the_hosts(void **state)
+{
+    cl_kernel k = kernel_of("kernel void f(global int *a) { *a = 1; }", "f");
+    const size_t local[3] = { 10, 3, 1 }, few[1] = { 5 }, wanted = 4;
+    size_t sizes[3] = { 99, 99, 99 };
+
+    assert_int_equal(ask_sub_groups(k, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE,
+                                    sizeof(local), local), SUB_GROUP);
+    assert_int_equal(ask_sub_groups(k, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE,
+                                    sizeof(few), few), 5);
+    assert_int_equal(ask_sub_groups(k, CL_KERNEL_SUB_GROUP_COUNT_FOR_NDRANGE,
+                                    sizeof(local), local), 4);
+    assert_int_equal(ask_sub_groups(k, CL_KERNEL_MAX_NUM_SUB_GROUPS, 0, NULL), 32);
+    ok(clGetKernelSubGroupInfo(k, rig.device, CL_KERNEL_LOCAL_SIZE_FOR_SUB_GROUP_COUNT,
+                               sizeof(wanted), &wanted, 2 * sizeof(sizes[0]), sizes,
+                               NULL));
+    assert_int_equal(sizes[0], 4 * SUB_GROUP);
+    assert_int_equal(sizes[1], 1);
+    assert_int_equal(sizes[2], 99);
+    assert_int_equal(clGetKernelSubGroupInfo(k, rig.device, 0x7fff, 0, NULL,
+                                             sizeof(sizes), sizes, NULL),
+                     CL_INVALID_VALUE);
+    ok(clReleaseKernel(k));
+}
+
+static void timers_are_those_of_one_moment(void **state)
+{
+    cl_ulong device = 0, host = 0, before = 0, after = 0;
+
+    ok(clGetHostTimer(rig.device, &before));
+    ok(clGetDeviceAndHostTimer(rig.device, &device, &host));
+    ok(clGetHostTimer(rig.device, &after));
+    assert_true(0 < before && before <= host && host <= after);
+    assert_true(device == host + SECOND_NS);
+}
+
 static void *build_held(void *program)
 {
     return (void *)(intptr_t)clBuildProgram(program, 0, NULL, "-DHELD", NULL,
@@ -182,6 +231,8 @@ int main(void)
         cmocka_unit_test(constants_are_those_of_the_next_build),
         cmocka_unit_test(wrong_ones_are_refused),
         cmocka_unit_test(work_groups_have_a_suggested_size),
+        cmocka_unit_test(sub_groups_are_the_hosts),
+        cmocka_unit_test(timers_are_those_of_one_moment),
         cmocka_unit_test(builds_of_any_number_hold_up_nobody_else),
     };
 
