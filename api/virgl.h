@@ -166,6 +166,16 @@ static inline struct virgl_transfer virgl_get_transfer(struct wire_in *in)
 
 /* A resource that is nothing but guest memory; the worker makes none of it. */
 #define VIRGL_BIND_STAGING  (1u << 19)
+/* A buffer of a driver's own; of just so many bytes it is for the answer to a query. */
+#define VIRGL_BIND_CUSTOM   (1u << 17)
+
+struct virgl_query {
+    uint32_t state; /* VIRGL_QUERY_DONE: there is an answer */
+    uint32_t size;
+    uint64_t answer;
+};
+
+#define VIRGL_QUERY_DONE 1u
 
 /*
  * Of virgl's own commands, those that name guest memory. A word in front says

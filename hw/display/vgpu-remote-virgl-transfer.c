@@ -407,6 +407,20 @@ static void get_done(VgpuRemote *vr, VgpuJob *job,
     answer_held(vr, job, done);
 }
 
+/*
+ * The answer to a query that was refused, as its context is lost. A stock driver
+ * would ask on for ever: it is never told of a loss. Then nothing was seen.
+ */
+static void answer_lost_query(const VgpuVirglResource *r)
+{
+    const struct virgl_query none = { .state = VIRGL_QUERY_DONE };
+
+    if (is_buffer(r) && r->args.bind & VIRGL_BIND_CUSTOM &&
+        r->args.width == sizeof(none) && r->backing) {
+        iov_from_buf(r->backing->iov, r->backing->n, 0, &none, sizeof(none));
+    }
+}
+
 uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
                         const VgpuCommand *in)
 {
@@ -416,8 +430,13 @@ uint32_t vgpu_virgl_get(VgpuRemote *vr, struct virtio_gpu_ctrl_command *cmd,
     VgpuMessage m;
     uint32_t error = find(vr, in->transfer_3d.resource_id, &r);
 
-    if (!error) {
-        error = prepare(vr, &job, &in->transfer_3d, r->backing, false);
+    if (error) {
+        return error;
+    }
+    error = prepare(vr, &job, &in->transfer_3d, r->backing, false);
+    if (error == VIRTIO_GPU_RESP_ERR_INVALID_CONTEXT_ID ||
+        error == VIRTIO_GPU_RESP_ERR_INVALID_RESOURCE_ID) {
+        answer_lost_query(r);
     }
     if (!error) {
         error = send_transfer(vr, &job, &m);

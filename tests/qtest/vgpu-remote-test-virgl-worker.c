@@ -132,6 +132,47 @@ static void worker_that_dies_loses_contexts_and_another_starts(void)
     test_stop_worker(&t, &w);
 }
 
+static void query_that_is_lost_has_an_answer(void)
+{
+    const struct virgl_query none = { .state = VIRGL_QUERY_DONE };
+    struct virtio_gpu_resource_create_3d c = guest_staging(TEX, sizeof(none));
+    const struct virtio_gpu_box box = { .w = sizeof(none), .h = 1, .d = 1 };
+    FakeVirgl v, w;
+    Test t;
+
+    test_start_worker(&t, &v);
+    c.bind = VIRGL_BIND_CUSTOM;
+    test_add_resource(&t, &v, &c);
+    c.resource_id = TEX + 1; /* a buffer, but of something else */
+    c.width = 2 * sizeof(none);
+    test_add_resource(&t, &v, &c);
+    fake_virgl_die(&v);
+    test_wait_lost(&t, 1);
+    test_begin_worker(&t, 2, &w);
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t ctx = 1 + i % 2, id = TEX + i / 2;
+        uint8_t now[sizeof(none)], before[sizeof(none)];
+        int place;
+
+        guest_fill_pages(&t.g, sizeof(none), 0x40);
+        g_assert_cmphex(guest_attach_halves(&t.g, id, sizeof(none)), ==, OK);
+        qtest_memread(t.g.qts, PAGES, before, sizeof(before));
+        place = guest_send_transfer(&t.g, FROM_HOST, ctx, id, box, 0, 0, FENCED);
+        g_assert_cmphex(guest_do(&t.g, place), ==,
+                        ctx == 1 ? NO_CONTEXT : NO_RESOURCE);
+        qtest_memread(t.g.qts, PAGES, now, sizeof(now));
+        if (id == TEX) { /* the later half lies first */
+            g_assert_cmpmem(now + 8, 8, &none, 8);
+            g_assert_cmpmem(now, 8, (const char *)&none + 8, 8);
+        } else {
+            g_assert_cmpmem(now, sizeof(now), before, sizeof(before));
+        }
+        g_assert_cmphex(guest_detach_backing(&t.g, id), ==, OK);
+    }
+    g_assert_true(fake_virgl_is_idle(&w));
+    test_stop_worker(&t, &w);
+}
+
 static void worker_that_hangs_is_given_up(void)
 {
     FakeVirgl v;
@@ -299,6 +340,7 @@ const TestCase tests_virgl_worker[] = {
     TEST(why_there_is_no_vulkan_is_in_the_status),
     TEST(worker_that_dies_of_vulkan_costs_nothing),
     TEST(worker_that_dies_loses_contexts_and_another_starts),
+    TEST(query_that_is_lost_has_an_answer),
     TEST(worker_that_hangs_is_given_up),
     TEST(worker_that_lies_is_given_up),
     TEST(too_many_deaths_end_in_2d_until_reset),

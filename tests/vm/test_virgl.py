@@ -339,6 +339,22 @@ def test_killed_worker_costs_the_vm_nothing(guest, host, tmp_path):
     picture.assert_alike(drawn(guest, "again"), native(tmp_path / "native"))
 
 
+def test_program_that_waits_for_a_lost_query_goes_on(guest, host):
+    """It would ask for ever: a stock driver is never told of a loss."""
+    log, ready = guest.share / "queries.log", guest.share / "queries"
+    guest.output("python3 /mnt/queries.py /mnt/queries >/mnt/queries.log 2>&1 & echo $! >/mnt/queries.pid")
+    assert eventually(ready.exists, 60), log.read_text()
+    resets = status(guest)["emulation"]["resets"]
+    os.kill(virgl_worker(host), signal.SIGKILL)
+    assert eventually(lambda: status(guest)["emulation"]["resets"] == resets + 1)
+    (guest.share / "queries.stop").touch()
+    code, _ = guest.output("timeout 30 tail --pid=$(cat /mnt/queries.pid) -f /dev/null || "
+                           "{ kill -9 $(cat /mnt/queries.pid); exit 1; }", timeout=90)
+    assert code == 0, "it asks on"
+    assert log.read_text() == "0\n"
+    draw(guest, "after_queries")
+
+
 def test_hung_worker_is_given_up(guest, host):
     draw(guest)
     pid = virgl_worker(host)
@@ -347,7 +363,7 @@ def test_hung_worker_is_given_up(guest, host):
     code, _ = guest.output(f"timeout 60 {SCENE} /mnt/hung", timeout=90)
     assert status(guest)["emulation"]["resets"] == resets + 1
     draw(guest, "after")
-    os.kill(pid, signal.SIGCONT)    # or it cannot even see that it is closed
+    # It cannot even see that it is closed: the server ends it.
     assert eventually(lambda: pid not in children(guest.process.pid))
 
 

@@ -64,13 +64,13 @@ def display(platform, native):
     return shown
 
 
-def context(shown, config, surface=None):
-    made = c_void_p(egl.eglCreateContext(shown, config, None, attributes(0x3098, 2)))
+def context(shown, config, surface=None, version=2):
+    made = c_void_p(egl.eglCreateContext(shown, config, None, attributes(0x3098, version)))
     check(made and egl.eglMakeCurrent(shown, surface, surface, made), "eglMakeCurrent")
 
 
-def offscreen():
-    context(display(PLATFORM_SURFACELESS, None), None)
+def offscreen(version=2):
+    context(display(PLATFORM_SURFACELESS, None), None, version=version)
     names = (c_uint * 2)()
     gl.glGenRenderbuffers(2, names)
     frame = c_uint()
