@@ -46,12 +46,17 @@ uint32_t guest_attach_halves(Guest *g, uint32_t id, uint32_t size)
     return guest_attach_backing(g, id, e, ARRAY_SIZE(e));
 }
 
+uint8_t guest_page_byte(uint32_t at, uint8_t first)
+{
+    return first + at + at / 256;
+}
+
 void guest_fill_pages(Guest *g, uint32_t size, uint8_t first)
 {
     g_autofree uint8_t *bytes = g_malloc(size);
 
     for (uint32_t i = 0; i < size; i++) {
-        bytes[i] = first + i;
+        bytes[i] = guest_page_byte(i, first);
     }
     qtest_memwrite(g->qts, PAGES, bytes, size);
 }

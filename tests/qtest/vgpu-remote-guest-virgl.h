@@ -40,8 +40,12 @@ uint32_t guest_create_texture(Guest *g, uint32_t id, uint32_t w, uint32_t h);
 /** guest_attach_halves: @size bytes at PAGES, the later half first. */
 uint32_t guest_attach_halves(Guest *g, uint32_t id, uint32_t size);
 
-/** guest_fill_pages: the @size bytes at PAGES count up from @first. */
+/**
+ * guest_fill_pages: the @size bytes at PAGES are guest_page_byte() of where they
+ * lie and @first: none is as the one 256 bytes further, or 512.
+ */
 void guest_fill_pages(Guest *g, uint32_t size, uint8_t first);
+uint8_t guest_page_byte(uint32_t at, uint8_t first);
 
 /** guest_attach: let @ctx use the resource. guest_detach: no longer. */
 uint32_t guest_attach(Guest *g, uint32_t ctx, uint32_t id);

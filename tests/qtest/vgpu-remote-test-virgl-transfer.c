@@ -42,7 +42,8 @@ static void upload_is_a_snapshot(void)
         /* The backing's halves are swapped in memory: 512 is its byte 0. */
         uint32_t at = (500 + i / 16 * 64 + i % 16 + 512) % 1024;
 
-        g_assert_cmpuint(v.staging[x.data.offset + i], ==, (uint8_t)at);
+        g_assert_cmpuint(v.staging[x.data.offset + i], ==,
+                         guest_page_byte(at, 0));
     }
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     test_stop_worker(&t, &v);
@@ -346,7 +347,8 @@ static void resource_of_2d_has_a_twin(void)
     g_assert_cmpuint(x.y, ==, 4);
     g_assert_cmpuint(x.h, ==, 2);
     g_assert_cmpuint(x.data.size, ==, 128);
-    g_assert_cmpuint(v.staging[x.data.offset + 5], ==, 5); /* 4 * 64 + 512 + 5 */
+    g_assert_cmpuint(v.staging[x.data.offset + 5], ==,
+                     guest_page_byte(512 + 4 * 64 + 5, 0));
     fake_virgl_complete(&v, v.token, 0, 0, 0);
     fake_virgl_take(&v, VIRGL_SUBMIT);
     g_assert_cmphex(test_unref(&t, TEX), ==, OK);
