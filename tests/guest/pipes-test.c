@@ -17,7 +17,7 @@ static const char source[] =
     " to[get_global_id(0)] = left ? -1 : value; }\n";
 
 /* What an argument takes is known to the layer by its type's name. */
-#define OPTIONS "-cl-std=CL2.0 -cl-kernel-arg-info"
+#define OPTIONS "-cl-std=CL3.0 -cl-kernel-arg-info"
 
 static cl_mem pipe_of(cl_mem_flags flags, cl_uint packet_size, cl_uint packets)
 {

@@ -59,6 +59,7 @@ JUSTIFIED = [
     ("clCreateSubBuffer: buffer_create_info = part((size_t)-1, 2)", "CL_INVALID_VALUE", "also not aligned"),
     ("clGetKernelSubGroupInfo: param_name = *", "CL_INVALID_VALUE", "nor are there sub-groups"),
     # The specification has another code than pocl.
+    ("clCreateContextFromType: device_type = CL_DEVICE_TYPE_CUSTOM", "CL_DEVICE_NOT_FOUND", "and no object (pocl 6)"),
     ("clCreateProgramWithIL: *", "CL_INVALID_OPERATION", "no device takes an intermediate language"),
     ("clCreateImage*: image_format = form(*", "CL_INVALID_IMAGE_FORMAT_DESCRIPTOR", "not CL_INVALID_OPERATION"),
     ("clCreateImage*: image_desc = desc(*", "CL_INVALID_IMAGE_DESCRIPTOR", "whatever is wrong in it"),
@@ -138,8 +139,10 @@ def test_every_wrong_call_has_the_hosts_code(native, remote):
     assert not wrong, f"{len(wrong)} cases differ:\n" + "\n".join(wrong)
 
 
-def test_what_is_justified_is_made(remote):
-    """A line of JUSTIFIED that no case needs any more is to go."""
+def test_what_is_justified_is_made(native, remote):
+    """A line of JUSTIFIED that no case needs any more is to go, unless a host can what others cannot."""
     for pattern, right, _ in JUSTIFIED:
-        assert any(fnmatchcase(case, pattern) and fnmatchcase(answer.split(" wanted ")[0], right)
-                   for case, answer in remote.items()), f"nothing is like '{pattern}' -> {right}"
+        cases = {case: answer.split(" wanted ")[0] for case, answer in remote.items() if fnmatchcase(case, pattern)}
+        made = any(fnmatchcase(answer, right) for answer in cases.values())
+        assert made or cases and all(native.get(case, answer) == answer for case, answer in cases.items()), \
+            f"nothing is like '{pattern}' -> {right}"
