@@ -32,6 +32,13 @@
 #undef clCommandFillImageKHR
 #undef clCommandNDRangeKernelKHR
 
+/* What headers of Debian 12 do not have. */
+#ifndef CL_DEVICE_SINGLE_FP_ATOMIC_CAPABILITIES_EXT
+#define CL_DEVICE_SINGLE_FP_ATOMIC_CAPABILITIES_EXT 0x4231
+#define CL_DEVICE_DOUBLE_FP_ATOMIC_CAPABILITIES_EXT 0x4232
+#define CL_DEVICE_HALF_FP_ATOMIC_CAPABILITIES_EXT   0x4233
+#endif
+
 /* Headers of that time do not say their version, and those that do have another name. */
 #ifdef CL_KHR_COMMAND_BUFFER_EXTENSION_VERSION
 typedef cl_properties cl_ndrange_kernel_command_properties_khr;

@@ -19,6 +19,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <CL/cl_ext.h>
+
 #include "../layer.h"
 
 #define MAGIC      0x07230203u
@@ -43,9 +45,16 @@ static CL_API_ENTRY cl_int CL_API_CALL
 get_device_info(cl_device_id device, cl_device_info name, size_t size,
                 void *value, size_t *size_ret)
 {
-    return name == CL_DEVICE_IL_VERSION
-               ? layer_answer(LANGUAGE, sizeof(LANGUAGE), size, value, size_ret)
-               : below->clGetDeviceInfo(device, name, size, value, size_ret);
+    static const size_t sizes[] = { SUB_GROUP, 2 * SUB_GROUP };
+
+    switch (name) {
+    case CL_DEVICE_IL_VERSION:
+        return layer_answer(LANGUAGE, sizeof(LANGUAGE), size, value, size_ret);
+    case CL_DEVICE_SUB_GROUP_SIZES_INTEL:
+        return layer_answer(sizes, sizeof(sizes), size, value, size_ret);
+    default:
+        return below->clGetDeviceInfo(device, name, size, value, size_ret);
+    }
 }
 
 static CL_API_ENTRY cl_program CL_API_CALL

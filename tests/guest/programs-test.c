@@ -160,8 +160,13 @@ static void sub_groups_are_the_hosts(void **state)
 {
     cl_kernel k = kernel_of("kernel void f(global int *a) { *a = 1; }", "f");
     const size_t local[3] = { 10, 3, 1 }, few[1] = { 5 }, wanted = 4;
-    size_t sizes[3] = { 99, 99, 99 };
+    size_t sizes[3] = { 99, 99, 99 }, size = 0;
 
+    ok(clGetDeviceInfo(rig.device, CL_DEVICE_SUB_GROUP_SIZES_INTEL, sizeof(sizes),
+                       sizes, &size));
+    assert_int_equal(size, 2 * sizeof(sizes[0]));
+    assert_int_equal(sizes[0], SUB_GROUP);
+    assert_int_equal(sizes[1], 2 * SUB_GROUP);
     assert_int_equal(ask_sub_groups(k, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE,
                                     sizeof(local), local), SUB_GROUP);
     assert_int_equal(ask_sub_groups(k, CL_KERNEL_MAX_SUB_GROUP_SIZE_FOR_NDRANGE,
