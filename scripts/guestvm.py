@@ -144,7 +144,8 @@ class Guest:
 
     def __init__(self, device=None, share=None, package=None, qemu=None,
                  memory="2G", smp=2, display="none", accel=None, log=None,
-                 machine="q35,hpet=off", reboots=False, arriving=None, args=(), environment=None):
+                 machine="q35,hpet=off", reboots=False, arriving=None, args=(), environment=None,
+                 emulated_cpu="max"):
         self.qemu = str(qemu or BIN / "qemu-system-x86_64")
         self.share = share and Path(share).resolve()
         self.package = package and Path(package).resolve()
@@ -158,7 +159,7 @@ class Guest:
         self.command = [
             self.qemu, "-nodefaults", "-no-user-config", *([] if reboots else ["-no-reboot"]),
             "-machine", f"{machine},accel={self.accel}",
-            "-cpu", "host" if self.accel == "kvm" else "max",
+            "-cpu", "host" if self.accel == "kvm" else emulated_cpu,
             "-m", str(memory), "-smp", str(smp), "-display", display,
             *self._system(), *self._console(), *self._shares(),
             *(word for one in devices for word in ("-device", one)),

@@ -114,6 +114,10 @@ class CL:
                            param_value=size)
         return answer["param_value"]
 
+    def is_processor(self):
+        """Whether the device is the host's processors, by pocl: so it named them before release 4, and since."""
+        return self.device_info(DEVICE_NAME).startswith((b"pthread-", b"cpu-"))
+
     def start(self):
         """A context and an in-order queue."""
         self.ctx, self.queue = self.new(), self.new()

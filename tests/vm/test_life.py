@@ -21,6 +21,9 @@ from xvfb import Xvfb
 
 SERVER = TOP / "build" / "bin" / "vgpu-remoted"
 PORT = "pcie-root-port,id=plug,pref64-reserve=2G,chassis=1"
+# The emulated processor is one of AMD's, with addresses of 40 bits, of which those keep the upper end to themselves. The
+# firmware puts the port's window there, and kernels of Debian 13 take no memory from it for what is plugged in.
+CPU = "max,vendor=GenuineIntel"
 DEVICE = {"driver": "vgpu-remote", "id": "gpu", "bus": "plug", "hostmem": 1 << 28}
 
 
@@ -49,7 +52,7 @@ def start(folder, **options):
 
 def life(folder, **options):
     device = ",".join([DEVICE["driver"], *(f"{k}={v}" for k, v in DEVICE.items() if k != "driver")])
-    return start(folder, device=[PORT, device], **options)
+    return start(folder, device=[PORT, device], emulated_cpu=CPU, **options)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +179,7 @@ def test_a_host_without_opencl_is_a_guest_without_platforms(port, tmp_path):
         status, text = port.output("python3 -c 'import pyopencl; pyopencl.get_platforms()'")
         assert "PLATFORM_NOT_FOUND_KHR" in text, text
         assert eventually(lambda: "this host has no OpenCL" in log.read_text()), log.read_text()
-        lines = [line for line in log.read_text().splitlines() if "no Vulkan" not in line]
+        lines = [line for line in log.read_text().splitlines() if "Vulkan" not in line]
         assert len(lines) == 1, lines
         unplug(port)
         plug(port)

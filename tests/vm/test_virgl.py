@@ -30,7 +30,7 @@ SCENE = "python3 /mnt/gles_scene.py"
 GPU = "/machine/peripheral/gpu"
 LAST = 15       # of sixteen heads
 X_AT, X_BACKGROUND = (160, 96), (0x33, 0x66, 0x99)      # as in x_window.py
-SOFTWARE = "LIBGL_ALWAYS_SOFTWARE=1 GALLIUM_DRIVER="
+SOFTWARE = "MESA_LOADER_DRIVER_OVERRIDE=kms_swrast GALLIUM_DRIVER="
 
 
 @pytest.fixture(scope="module")
