@@ -30,7 +30,9 @@ SCENE = "python3 /mnt/gles_scene.py"
 GPU = "/machine/peripheral/gpu"
 LAST = 15       # of sixteen heads
 X_AT, X_BACKGROUND = (160, 96), (0x33, 0x66, 0x99)      # as in x_window.py
+# LIBGL_ALWAYS_SOFTWARE is not enough: on a card that draws, that draws.
 SOFTWARE = "MESA_LOADER_DRIVER_OVERRIDE=kms_swrast GALLIUM_DRIVER="
+LINES = "LD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so _STDBUF_O=L"     # what stdbuf would do, which executes
 
 
 @pytest.fixture(scope="module")
@@ -235,9 +237,10 @@ def test_whether_there_is_vulkan_is_in_the_status(guest):
 def test_kmscube_draws_what_software_in_the_guest_draws(guest, tmp_path):
     """The last of a few frames. This host has no display to draw it on natively."""
     def cube(name, environment, condition):
-        command = f"env {environment} python3 /mnt/last_frame.py /mnt/{name} kmscube -c 10"
+        command = f"env {LINES} {environment} python3 /mnt/last_frame.py /mnt/{name} kmscube -c 10"
         with running(guest, command, name, [""]) as wait:
             wait(".held")
+            assert f'renderer: "{name} (' in (guest.share / f"{name}.log").read_text()
             assert eventually(lambda: condition(picture.dumped(guest, tmp_path)), every=0.2), f"no cube by {name}"
             return picture.dumped(guest, tmp_path)
 
@@ -282,7 +285,8 @@ def test_glmark_finds_its_scenes_right(guest):
         ours, text = verdicts(guest)
         assert "GL_RENDERER:    virgl" in text, text
         wrong = [scene for scene, verdict in ours.items() if verdict == "Failure"]
-        software, _ = verdicts(guest, " ".join(f"-b '{scene}'" for scene in wrong), SOFTWARE + "llvmpipe")
+        software, text = verdicts(guest, " ".join(f"-b '{scene}'" for scene in wrong), SOFTWARE + "llvmpipe")
+        assert "GL_RENDERER:    llvmpipe" in text, text
     assert software == {scene: "Failure" for scene in wrong}
     assert len(ours) == 33 and list(ours.values()).count("Success") >= 20, ours
 
