@@ -26,7 +26,7 @@ SEED = int(os.environ.get("VGPU_SESSIONS_SEED", "1"))
 NUMBER, STEPS = 2, 150      # sequences of a program, and steps of each
 KILLED_ONE_IN = 5
 NATIVE_TRIES = 60
-GROWTH_KIB = 132            # malloc's step
+GROWTH_KIB = int(os.environ["VGPU_GROWTH_KIB"])
 
 
 # Where the shim was built with AddressSanitizer; the host's OpenCL has leaks of its own.
