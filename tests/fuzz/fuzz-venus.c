@@ -7,7 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #define VIRGL_RENDERER_UNSTABLE_APIS
-#include "fuzz.h"
+#include "fuzz-session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,16 +18,13 @@
 #include <unistd.h>
 #include <virglrenderer.h>
 
-#include "log.h"
 #include "proto.h"
 #include "venus_server.h"
 #include "venus_worker.h"
 
 #define RESOURCES 512u
 #define FENCES    64u
-#define BUDGET    (1ull << 30)
 
-static uint64_t charged;
 static unsigned step; /* for answers that differ */
 static jmp_buf the_end;
 
@@ -54,21 +51,6 @@ void session_fail(struct session *s, enum ring_fatal why, const char *fmt, ...)
     longjmp(the_end, 1);
 }
 
-bool session_charge(struct session *s, uint64_t bytes)
-{
-    if (bytes > BUDGET || charged + bytes > BUDGET) {
-        return false;
-    }
-    charged += bytes;
-    return true;
-}
-
-void session_release(struct session *s, uint64_t bytes)
-{
-    fuzz_require(charged >= bytes);
-    charged -= bytes;
-}
-
 void session_send(struct session *s, const void *packet, int fd)
 {
     const struct proto_blob_created *created = packet;
@@ -83,14 +65,6 @@ void session_send(struct session *s, const void *packet, int fd)
                  created->size <= VGPU_BLOB_SIZE_MAX);
     fuzz_require(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK);
     fuzz_require((uint64_t)st.st_size + 4095 >= created->offset + created->size);
-}
-
-void log_line(const char *fmt, ...)
-{
-}
-
-void log_debug(const char *fmt, ...)
-{
 }
 
 /* --- where memory lies: the kernel would tell ----------------------------------- */

@@ -7,7 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #define VIRGL_RENDERER_UNSTABLE_APIS
-#include "fuzz.h"
+#include "fuzz-session.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -15,7 +15,6 @@
 #include <sys/uio.h>
 #include <virglrenderer.h>
 
-#include "log.h"
 #include "virgl_worker.h"
 
 #define STAGING   65536u
@@ -24,7 +23,6 @@
 
 static uint8_t staging[STAGING];
 static uint8_t ring[RING_CMD_OFFSET];
-static uint64_t charged;
 static uint32_t outstanding, posted, token;
 static jmp_buf the_end;
 static struct virgl_renderer_callbacks *callbacks;
@@ -62,29 +60,6 @@ bool blob_is_ours(const struct blob *b)
 }
 
 void blob_unref(struct blob *b)
-{
-}
-
-bool session_charge(struct session *s, uint64_t bytes)
-{
-    if (bytes > 1u << 30 || charged + bytes > 1u << 30) {
-        return false;
-    }
-    charged += bytes;
-    return true;
-}
-
-void session_release(struct session *s, uint64_t bytes)
-{
-    fuzz_require(charged >= bytes);
-    charged -= bytes;
-}
-
-void log_line(const char *fmt, ...)
-{
-}
-
-void log_debug(const char *fmt, ...)
 {
 }
 
